@@ -1,0 +1,1 @@
+"""Back-ends for rewritten models: ONNX, TorchScript, torch.export, and the proof of parity."""

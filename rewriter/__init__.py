@@ -1,0 +1,1 @@
+"""The engine: sources, checkpoints, tracing, sites, recipes, surgery, validation, storage."""
