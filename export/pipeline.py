@@ -1,0 +1,111 @@
+"""Exports a model to a directory, where only files that agree with eager arrive, and checks them again later."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pydantic
+from torch import nn
+
+from export.parity import BATCH_SIZES, Parity, compare, require_parity
+from export.targets import TARGETS
+from rewriter.errors import UsageError, ValidationError
+from rewriter.names import require_known
+from rewriter.sources.inputs import InputSpec
+
+PARITY_FILE = "parity.json"
+
+
+def export_model(
+    model: nn.Module,
+    specs: Sequence[InputSpec],
+    directory: Path,
+    targets: Sequence[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+) -> Parity:
+    """Write ``model`` to ``directory`` in the formats ``targets``, each compared with eager before it gets there.
+
+    All files are made beside the directory first and moved into it when every one of them agrees, so a failure leaves
+    the directory, or its absence, as it was. ``parity.json`` keeps the comparisons of targets exported earlier.
+
+    Args:
+        model: any model; it stays as it was.
+        specs: its inputs, whose names are those of ``forward``'s parameters.
+        directory: where the files go; it is made if its parent exists.
+        targets: names from ``TARGETS``.
+        metadata: entries written into every file, such as the recipe's hash.
+        batch_sizes: the batch sizes to compare.
+
+    Returns:
+        the comparisons of this call.
+
+    Raises:
+        UsageError: an unknown target, no target, no spec, or no place for the directory.
+        ExportError: a back-end cannot export the model.
+        ValidationError: an export does not compute what the model computes.
+    """
+    names = list(dict.fromkeys(require_known(name, TARGETS, "export target") for name in targets))
+    if not names:
+        raise UsageError(expected="an export target", found="none", remedy=f"choose from {', '.join(TARGETS)}")
+    if not directory.parent.is_dir() or (directory.exists() and not directory.is_dir()):
+        raise UsageError(
+            expected="a directory, or a new name in one", found=str(directory), remedy="choose another directory"
+        )
+    earlier = _recorded(directory).without(names)
+    parity = Parity()
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-export-") as temporary:
+        staging = Path(temporary)
+        for name in names:
+            path = staging / TARGETS[name].filename
+            TARGETS[name].export(model, specs, path, metadata=metadata)
+            parity += compare(model, specs, path, name, batch_sizes)
+            require_parity(parity)
+        made = list(staging.iterdir())
+        record = staging / PARITY_FILE
+        record.write_text((earlier + parity).model_dump_json(indent=2) + "\n", encoding="utf-8")
+        directory.mkdir(exist_ok=True)
+        for file in (*made, record):
+            os.replace(file, directory / file.name)
+    return parity
+
+
+def check_exports(
+    model: nn.Module, specs: Sequence[InputSpec], directory: Path, *, batch_sizes: Sequence[int] = BATCH_SIZES
+) -> Parity:
+    """Compare ``model`` with every export found in ``directory``; a directory without exports gives an empty result.
+
+    Raises:
+        ValidationError: an export does not compute what the model computes, is recorded in ``parity.json`` but gone, or
+            ``parity.json`` is not one.
+    """
+    found = [name for name, target in TARGETS.items() if (directory / target.filename).is_file()]
+    for name in _recorded(directory).targets:
+        if name not in found:
+            raise ValidationError(
+                expected=f"the {name} export that {PARITY_FILE} records",
+                found=f"no such file in {directory}",
+                remedy=f"export to {name} again",
+            )
+    parity = Parity()
+    for name in found:
+        parity += compare(model, specs, directory / TARGETS[name].filename, name, batch_sizes)
+        require_parity(parity)
+    return parity
+
+
+def _recorded(directory: Path) -> Parity:
+    try:
+        return Parity.model_validate_json((directory / PARITY_FILE).read_bytes())
+    except FileNotFoundError:
+        return Parity()
+    except pydantic.ValidationError as error:
+        raise ValidationError(
+            expected=f"a readable {directory / PARITY_FILE}",
+            found=f"{error.error_count()} errors in it",
+            remedy="delete it and export again",
+        ) from error

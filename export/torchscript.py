@@ -1,0 +1,61 @@
+"""TorchScript: a frozen module that loads wherever torch does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export.axes import EXAMPLE_BATCH
+from export.exporter import exporting, silenced
+from export.outputs import named_tensors
+from export.runner import METADATA_FILE, Runner
+from export.view import ExportView, portable_view
+from rewriter.sources.inputs import InputSpec
+
+
+def export_torchscript(
+    model: nn.Module, specs: Sequence[InputSpec], path: Path, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write ``model`` to ``path``, scripted where it can be and else traced; inputs are positional, as in ``specs``.
+
+    A scripted model keeps the structure of its output, a traced one returns a tensor or a tuple of tensors.
+    ``metadata`` becomes the extra file ``metadata.json`` of the archive.
+
+    Raises:
+        ExportError: the model can be neither scripted nor traced.
+    """
+    with exporting("TorchScript"):
+        view = portable_view(model, specs)
+        frozen = _script(view) or _trace(view, specs)
+        torch.jit.save(frozen, path, _extra_files={METADATA_FILE: json.dumps(dict(metadata or {}))})
+
+
+def load_torchscript(path: Path) -> Runner:
+    """Load a TorchScript file on the CPU as a function from input tensors, in order, to output tensors."""
+    with silenced():
+        module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+
+    def run(inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        return [tensor for _, tensor in named_tensors(module(*inputs.values()))]
+
+    return run
+
+
+def _script(view: ExportView) -> torch.jit.ScriptModule | None:
+    if view.by_keyword:
+        return None
+    try:
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(torch.jit.script(view.model))
+    except Exception:  # the compiler has many ways to refuse Python, and each of them means: trace
+        return None
+    return frozen
+
+
+def _trace(view: ExportView, specs: Sequence[InputSpec]) -> torch.jit.ScriptModule:
+    traced = torch.jit.trace(view, view.examples(specs, EXAMPLE_BATCH), check_trace=False)  # type: ignore[no-untyped-call]
+    frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
+    return frozen

@@ -1,0 +1,80 @@
+"""What the exporters see of a model: tensors in by position, tensors out, nothing else."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from export.outputs import flatten_output
+from rewriter.errors import UsageError
+from rewriter.sources.inputs import InputSpec, example_inputs
+
+
+class ExportView(nn.Module):
+    """Calls ``model`` with tensors in the order of ``input_names`` and flattens what it returns.
+
+    Args:
+        model: the model; it is held, not copied.
+        input_names: the parameters of ``model.forward`` that the tensors are for.
+
+    Attributes:
+        by_keyword: whether the tensors are passed by name, because they are not the first parameters in this order.
+            Names that ``forward`` does not know, such as a label for an ``nn.Sequential``, stay positional.
+    """
+
+    def __init__(self, model: nn.Module, input_names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.input_names = tuple(input_names)
+        self.by_keyword = _needs_keywords(model.forward, self.input_names)
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the model's one tensor, or the tuple of all its tensors."""
+        return flatten_output(self.call(*tensors))
+
+    def call(self, *tensors: Tensor) -> Any:
+        """Return the model's output with the structure that the model gave it."""
+        if self.by_keyword:
+            return self.model(**dict(zip(self.input_names, tensors, strict=True)))
+        return self.model(*tensors)
+
+    def examples(self, specs: Sequence[InputSpec], batch_size: int, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Draw one input per spec on the CPU, floats in the dtype of the model's first floating-point parameter."""
+        floats = (parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point())
+        dtype = next(floats, torch.float32)
+        return tuple(example_inputs(specs, batch_size, seed=seed, dtype=dtype).values())
+
+
+def portable_view(model: nn.Module, specs: Sequence[InputSpec]) -> ExportView:
+    """Copy ``model`` for export: on the CPU, in eval mode, without gradients or caches; ``model`` stays as it was.
+
+    Files made from a CPU copy load on machines without the accelerator that the model is on.
+
+    Raises:
+        UsageError: there is no spec, so the shapes of the inputs are unknown.
+    """
+    if not specs:
+        raise UsageError(
+            expected="the shapes of the model's inputs",
+            found="none",
+            remedy="give one, for example --input-shape 3x224x224",
+        )
+    portable = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    for module in portable.modules():
+        config: Any = getattr(module, "config", None)
+        if hasattr(config, "use_cache"):
+            config.use_cache = False
+    return ExportView(portable, [spec.name for spec in specs]).eval()
+
+
+def _needs_keywords(forward: Callable[..., Any], names: Sequence[str]) -> bool:
+    parameters = inspect.signature(forward).parameters
+    if tuple(parameters)[: len(names)] == tuple(names):
+        return False
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return takes_any or set(names) <= set(parameters)

@@ -1,0 +1,49 @@
+"""Activation modules that torch does not have: CRReLU, squared ReLU, quick GELU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from passes.functions.precision import narrow, widen
+
+
+class CRReLU(nn.Module):
+    """Correction-regularised ReLU: ``max(0,x) + ε·x·e^(-x²/2)`` with a trainable ``ε``.
+
+    From the EAFO paper (the method, section 5). Elementwise; float16 and bfloat16 are computed in float32.
+
+    Args:
+        epsilon: the value of ε at the start.
+    """
+
+    def __init__(self, epsilon: float = 0.01) -> None:
+        super().__init__()
+        self.epsilon = nn.Parameter(torch.tensor(float(epsilon)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return CRReLU of ``x``, in its shape and dtype."""
+        wide = widen(x)
+        bell = torch.exp(-0.5 * wide * wide)
+        return narrow(torch.relu(wide) + self.epsilon.to(wide.dtype) * wide * bell, x)
+
+    def extra_repr(self) -> str:
+        """Tell the formula."""
+        return "max(0,x) + epsilon*x*exp(-x^2/2)"
+
+
+class SquaredReLU(nn.Module):
+    """``max(0,x)²`` (Primer)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return squared ReLU of ``x``, in its shape and dtype."""
+        return functional.relu(x).square()
+
+
+class QuickGELU(nn.Module):
+    """``x·sigmoid(1.702·x)``, the GELU of CLIP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return quick GELU of ``x``, in its shape and dtype."""
+        return x * torch.sigmoid(1.702 * x)

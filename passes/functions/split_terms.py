@@ -1,0 +1,108 @@
+"""One term ``Gᵢ`` of a split adversarial function: the lifted reciprocal of a partial derivative, integrated.
+
+Source: the NA paper; the method, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, nn
+
+from passes.functions.families import Family, value_at
+from passes.functions.program import compile_expression
+from passes.functions.recognition import recognise
+from passes.functions.symbols import variables, x
+from passes.functions.table import Coefficients, Table, tabulate
+from rewriter.errors import UsageError
+
+
+class FamilyTerm(nn.Module):
+    """A term whose frozen slope ``∂F/∂xᵢ`` is in a known family; the family's coefficients are trained.
+
+    ``log_scale`` keeps the scale positive; ``centre``, where the family has one, may be any number. They start where
+    every frozen variable is 1, and there G(0) = 0.
+    """
+
+    centre: nn.Parameter | None
+
+    def __init__(self, family: Family, sign: float, alpha: float) -> None:
+        super().__init__()
+        self.family, self.sign, self.alpha = family, sign, alpha
+        self.offset = value_at(family, 0.0, alpha)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(float(family.scale))))
+        centre = getattr(family, "centre", None)
+        self.register_parameter("centre", None if centre is None else nn.Parameter(torch.tensor(float(centre))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return G, elementwise, for float32 or float64."""
+        coefficients: dict[str, Any] = {"scale": self.log_scale.to(x.dtype).exp()}
+        if self.centre is not None:
+            coefficients["centre"] = self.centre.to(x.dtype)
+        value = replace(self.family, **coefficients).primitive(x, self.alpha)
+        if self.offset:
+            value = value - self.offset
+        return value if self.sign > 0 else -value
+
+    def extra_repr(self) -> str:
+        """Tell the family."""
+        return f"{type(self.family).__name__}, sign={self.sign:+.0f}, alpha={self.alpha}"
+
+
+class TableTerm(nn.Module):
+    """A term without a closed form: its table at the unit values, with a trainable positive scale ``e^log_scale``."""
+
+    def __init__(self, coefficients: Coefficients) -> None:
+        super().__init__()
+        self.table = Table(coefficients)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return G, elementwise, for float32 or float64."""
+        value: Tensor = self.table(x)
+        return self.log_scale.to(x.dtype).exp() * value
+
+
+def frozen_slope(expression: sympy.Expr, terms: int, i: int) -> sympy.Expr:
+    """Return ``∂F/∂xᵢ`` with every other variable at 1, as a function of ``x``; ``i`` counts from 1."""
+    split = variables(terms)
+    others = {variable: sympy.S.One for variable in split if variable != split[i - 1]}
+    return expression.diff(split[i - 1]).subs(others).subs(split[i - 1], x)
+
+
+def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> FamilyTerm | TableTerm:
+    """Return the module of ``Gᵢ``, with ``Gᵢ' = sgn(s)/(|s|+α)`` for the frozen slope ``s``.
+
+    Raises:
+        UsageError: α = 0 for a term without a closed form.
+    """
+    slope = frozen_slope(expression, terms, i)
+    family = recognise(slope)
+    if family is not None and float(family.scale) > 0:
+        at_zero = float(compile_expression(slope, (x,))(torch.zeros((), dtype=torch.float64)))
+        return FamilyTerm(family, math.copysign(1.0, at_zero), alpha)
+    if alpha == 0:
+        raise UsageError(
+            expected=f"alpha > 0, since term {i} of {expression} has no closed form",
+            found="alpha = 0",
+            remedy="raise alpha",
+        )
+    return TableTerm(_tabulated(slope, alpha))
+
+
+@lru_cache(maxsize=64)
+def _tabulated(slope: sympy.Expr, alpha: float) -> Coefficients:
+    program = compile_expression(slope, (x,))
+
+    def reciprocal(points: Tensor) -> Tensor:
+        value = program(points)
+        # A slope that vanishes on an interval has the sign it has elsewhere.
+        rest = torch.where(value == 0, torch.where((value <= 0).all() & (value < 0).any(), -1.0, 1.0), value.sign())
+        return rest / (value.abs() + alpha)
+
+    return tabulate(reciprocal)

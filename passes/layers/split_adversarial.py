@@ -1,0 +1,40 @@
+"""The layer of SA: a split adversarial function applied to packed branches (NA paper; the method, section 3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from passes.functions.library import decomposition as find
+from passes.layers.packing import unpack
+
+
+class SplitAdversarial(nn.Module):
+    """``A(x₁,…,xₙ)`` on packed branches; every parameter is a trainable adversarial coefficient.
+
+    Args:
+        decomposition: a name of the library, such as ``"tanh/4"``.
+        dim: the channels' dimension.
+        alpha: the lift.
+        combine: ``"sum"`` or ``"structure"``.
+        clamp: the bound that keeps exponential growth finite.
+
+    Raises:
+        UsageError: unknown decomposition or ``combine``, or an α too small.
+    """
+
+    def __init__(
+        self, decomposition: str, *, dim: int, alpha: float = 1.0, combine: str = "sum", clamp: float = 4.0
+    ) -> None:
+        super().__init__()
+        self.decomposition = find(decomposition)
+        self.dim, self.alpha = dim, alpha
+        self.function = self.decomposition.adversarial(alpha, combine, clamp)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """Map ``n·h`` channels along ``dim`` to ``h``; same dtype (float16 and bfloat16 are computed in float32)."""
+        result: Tensor = self.function(*unpack(packed, self.decomposition.terms, self.dim))
+        return result
+
+    def extra_repr(self) -> str:
+        """Tell the function."""
+        return f"{self.decomposition.name}, dim={self.dim}, alpha={self.alpha}"

@@ -1,0 +1,68 @@
+"""SA: alternate a decomposition with its split adversarial function by depth (NA paper; the method, section 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, JsonValue
+from torch import nn
+
+from passes.hdfgd import HDFGD, HDFGDConfig, SplitSettings, place_split, refuse_split, split_of
+from passes.layers import SplitAdversarial
+from rewriter.methods import Method, MethodConfig, Placement
+from rewriter.sites import Site
+
+Combine = Literal["sum", "structure"]
+
+
+class SAConfig(HDFGDConfig):
+    """Options of SA, besides those of HD-FGD.
+
+    Attributes:
+        alpha: the lift α of the adversarial branches.
+        combine: sum the adversarial terms (the paper's definition), or combine them as the decomposition does.
+    """
+
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    combine: Combine = "sum"
+
+
+class AdversarialSettings(SplitSettings):
+    """What makes a split adversarial function again."""
+
+    alpha: float
+    combine: Combine
+
+
+class SA(Method[SAConfig]):
+    """F at the MLPs of the last depth, A before it, and so on in turn."""
+
+    name: ClassVar[str] = "sa"
+    summary: ClassVar[str] = "decomposition and its split adversarial function, alternating by depth"
+    config: ClassVar[type[MethodConfig]] = SAConfig
+
+    def refuse(self, site: Site, config: SAConfig) -> str | None:
+        """Refuse what is not an MLP; a function that cannot be split, or an α too small, is the user's error."""
+        why = refuse_split(site, config)
+        if why is None:
+            split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
+        return why
+
+    def place(self, site: Site, rank: int, config: SAConfig) -> Placement:
+        """Put F at even ranks, counted from the last depth, and A at odd ones."""
+        if rank % 2 == 0:
+            return place_split(site, config)
+        found = split_of(site, config)
+        settings = AdversarialSettings(
+            decomposition=found.name, clamp=config.clamp, alpha=config.alpha, combine=config.combine
+        )
+        return Placement(function=f"A[{found.name}]", branches=found.terms, settings=settings.model_dump())
+
+    def build(self, settings: dict[str, JsonValue], channels_dim: int) -> nn.Module:
+        """Make F or A over packed branches."""
+        if "alpha" not in settings:
+            return HDFGD().build(settings, channels_dim)
+        own = AdversarialSettings.model_validate(settings)
+        return SplitAdversarial(
+            own.decomposition, dim=channels_dim, alpha=own.alpha, combine=own.combine, clamp=own.clamp
+        )

@@ -1,0 +1,145 @@
+"""Planning: choose what goes to each site, and how wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+from rewriter.counting import count_parameters
+from rewriter.errors import CaptureError
+from rewriter.methods import Method, MethodConfig, Placement, get_method
+from rewriter.recipe.chains import PlacedSite, chain_shape, chains_of, resized_linears
+from rewriter.recipe.options import RewriteOptions, split_options
+from rewriter.recipe.schema import LinearRecord, MissRecord, Recipe, SiteRecord, SourceRecord
+from rewriter.recipe.widths import hidden_widths
+from rewriter.sites import Matches, Site, match
+from rewriter.tracing import trace
+
+
+def draft(
+    model: nn.Module,
+    method_name: str,
+    options: Mapping[str, Any],
+    *,
+    source: SourceRecord | None = None,
+) -> Recipe:
+    """Plan a rewrite; the model is not changed.
+
+    Args:
+        model: the model as it is; its weights are not read, so they may be on the ``meta`` device.
+        method_name: which method.
+        options: the engine's and the method's options together.
+        source: a record of where the model came from, kept in the recipe.
+
+    Returns:
+        A recipe, with no sites when the method finds none.
+
+    Raises:
+        UsageError: an unknown method or option, or a value that does not fit.
+        CaptureError: a module could not be captured and ``strict`` was given.
+    """
+    method = get_method(method_name)
+    engine, config = split_options(method, options)
+    traced = trace(model)
+    if engine.strict and traced.untraced:
+        first = traced.untraced[0]
+        raise CaptureError(
+            expected="every module to be captured",
+            found=f"{len(traced.untraced)} that were not, first {first.path or 'the model'} ({first.reason})",
+            remedy="leave --strict out to rewrite what was captured",
+        )
+    matches = match(traced)
+    misses = [MissRecord(path=miss.path, function=miss.function, reason=miss.reason) for miss in matches.misses]
+    misses += [
+        MissRecord(path=u.path or "(model)", function=u.kind, reason=f"not captured: {u.reason}")
+        for u in traced.untraced
+    ]
+    placed, refused = _place(method, config, engine, matches)
+    sites, linears, unfitting = _resize(method, placed, engine)
+    before = count_parameters(model)
+    return Recipe(
+        method=method.name,
+        options={**engine.model_dump(mode="json", exclude={"seed"}), **config.model_dump(mode="json")},
+        seed=engine.seed,
+        sites=tuple(sites),
+        linears=tuple(linears),
+        misses=tuple(refused + unfitting + misses),
+        parameters_before=before,
+        parameters_after=before + sum(site.parameters_after - site.parameters_before for site in sites),
+        source=source,
+    )
+
+
+def _place(
+    method: Method[Any], config: MethodConfig, options: RewriteOptions, matches: Matches
+) -> tuple[list[PlacedSite], list[MissRecord]]:
+    wanted: list[Site] = []
+    refused: list[MissRecord] = []
+    for site in matches.sites:
+        why = _filtered(site, options) or method.refuse(site, config)
+        if why is None:
+            wanted.append(site)
+        else:
+            refused.append(MissRecord(path=site.path, function=str(site.activation), reason=why))
+    ranks = {depth: rank for rank, depth in enumerate(sorted({site.depth for site in wanted}, reverse=True))}
+    return [
+        PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in wanted
+    ], refused
+
+
+def _filtered(site: Site, options: RewriteOptions) -> str | None:
+    if options.include and not _any_matches(site.paths, options.include):
+        return "no include pattern matches it"
+    return "an exclude pattern matches it" if _any_matches(site.paths, options.exclude) else None
+
+
+def _any_matches(paths: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns for path in paths)
+
+
+def _resize(
+    method: Method[Any], placed: list[PlacedSite], options: RewriteOptions
+) -> tuple[list[SiteRecord], list[LinearRecord], list[MissRecord]]:
+    @cache
+    def coefficients(settings: str, channels_dim: int) -> int:
+        placement = Placement.model_validate_json(settings)
+        return count_parameters(method.build(placement.settings, channels_dim))
+
+    sites: list[SiteRecord] = []
+    linears: list[LinearRecord] = []
+    misses: list[MissRecord] = []
+    for chain in chains_of(placed):
+        new = [coefficients(p.placement.model_dump_json(), p.site.channels_dim) for p in chain]
+        if chain[0].placement.branches == 1:
+            sites += [_unresized(p, count) for p, count in zip(chain, new, strict=True)]
+            continue
+        shape = chain_shape(chain, sum(new))
+        widths = hidden_widths(shape, options)
+        if widths is None:
+            why = f"the budget leaves fewer than {options.multiple} hidden units for {chain[0].placement.branches} branches"
+            misses += [MissRecord(path=p.site.path, function=str(p.site.activation), reason=why) for p in chain]
+            continue
+        changed = resized_linears(chain, widths)
+        linears += changed
+        for number, (p, count) in enumerate(zip(chain, new, strict=True)):
+            own = changed[number:] if p is chain[-1] else changed[number : number + 1]
+            sites.append(
+                p.record(
+                    hidden=(shape.hidden[number], widths[number]),
+                    chain=chain[0].site.path,
+                    before=sum(linear.parameters_before for linear in own) + p.site.activation_parameters,
+                    after=sum(linear.parameters_after for linear in own) + count,
+                )
+            )
+    order = {p.site.path: number for number, p in enumerate(placed)}
+    return sorted(sites, key=lambda site: order[site.path]), linears, misses
+
+
+def _unresized(placed: PlacedSite, coefficients: int) -> SiteRecord:
+    return placed.record(
+        hidden=None, chain=placed.site.path, before=placed.site.activation_parameters, after=coefficients
+    )

@@ -1,0 +1,44 @@
+"""Depth in the data-flow graph: the longest path of operations from the model's inputs."""
+
+from __future__ import annotations
+
+import networkx as nx
+from torch import fx
+
+from rewriter.tracing import Trace, TracedGraph
+
+
+def depths(trace: Trace) -> dict[fx.Node, int]:
+    """Give the depth of every node of every traced graph.
+
+    The children of a module that could not be traced are taken to run one after the other, in registration order,
+    between what enters that module and what leaves it.
+    """
+    flow: nx.DiGraph[object] = nx.DiGraph()
+    _add_series(flow, trace.roots, "model inputs", "model outputs")
+    layers = enumerate(nx.topological_generations(flow))
+    return {node: depth for depth, layer in layers for node in layer if isinstance(node, fx.Node)}
+
+
+def _add_series(flow: nx.DiGraph[object], graphs: tuple[TracedGraph, ...], source: object, sink: object) -> None:
+    flow.add_edge(source, sink)
+    for number, traced in enumerate(graphs):
+        gate = ("after", sink, number)
+        _add_graph(flow, traced, source, gate)
+        source = gate
+    flow.add_edge(source, sink)
+
+
+def _add_graph(flow: nx.DiGraph[object], traced: TracedGraph, source: object, sink: object) -> None:
+    flow.add_edge(source, sink)
+    leaving: dict[fx.Node, object] = {}
+    for node in traced.graph.nodes:
+        for origin in node.all_input_nodes or [source]:
+            flow.add_edge(leaving.get(origin, origin), node)
+        call = traced.calls.get(node)
+        inner = traced.opaque.get(call.path) if call is not None and call.path is not None else None
+        if inner:
+            leaving[node] = ("leaving", node)
+            _add_series(flow, inner, node, leaving[node])
+        if not node.users:
+            flow.add_edge(leaving.get(node, node), sink)

@@ -1,0 +1,77 @@
+"""What stands in the way of resizing a linear."""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Iterator
+
+import torch.nn.utils.parametrize as parametrize
+from torch import fx, nn
+
+from rewriter.sites.site import Miss
+from rewriter.tracing import Trace
+from rewriter.tracing.spellings import activation_of_module, is_known_activation
+
+
+class Obstacles:
+    """Knows why a layer of one model must not be given another shape.
+
+    Args:
+        trace: the traced model.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self.calls: dict[int, set[fx.Node]] = defaultdict(set)
+        self._read_directly: set[int] = set()
+        for traced in trace.graphs:
+            for node, call in traced.calls.items():
+                if call.module is not None:
+                    self.calls[id(call.module)].add(node)
+            root = trace.names.modules[traced.path]
+            for node in traced.graph.nodes:
+                if node.op == "get_attr" and not all(user.target is getattr for user in node.users):
+                    self._read_directly.add(id(operator.attrgetter(str(node.target))(root)))
+        self._owners: dict[int, set[int]] = defaultdict(set)
+        for module in trace.model.modules():
+            for parameter in module.parameters(recurse=False):
+                self._owners[id(parameter)].add(id(module))
+
+    def to_resizing(self, linear: nn.Module) -> str | None:
+        """Say why a linear cannot change its shape, or None."""
+        paths = self._trace.names.paths(linear)
+        if parametrize.is_parametrized(linear) or has_hooks(linear):
+            return f"{paths[0]} has hooks or parametrizations, which a new weight would lose"
+        for name, parameter in linear.named_parameters(recurse=False):
+            if len(self._owners[id(parameter)]) > 1:
+                return f"{paths[0]}.{name} is tied to another module"
+            if id(parameter) in self._read_directly:
+                return f"{paths[0]}.{name} is read outside its module"
+            if not parameter.is_floating_point():
+                return f"{paths[0]}.{name} is quantised ({parameter.dtype})"
+        opaque = {untraced.path for untraced in self._trace.untraced}
+        held = next((path for path in paths if path.rpartition(".")[0] in opaque), None)
+        return f"{held} belongs to code that could not be traced" if held else None
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether a module has forward or backward hooks."""
+    return any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"))
+
+
+def unseen_activations(trace: Trace) -> Iterator[Miss]:
+    """Yield a miss for every activation module that no traced graph calls, and for every closed torch block."""
+    called = {id(call.module) for traced in trace.graphs for call in traced.calls.values()}
+    reasons = {untraced.path: untraced.reason for untraced in trace.untraced}
+    for path, module in trace.names.modules.items():
+        if is_known_activation(module) and id(module) not in called:
+            parent = path.rpartition(".")[0]
+            why = reasons.get(parent)
+            text = f"{parent or 'the model'} could not be traced ({why})" if why else "no traced code calls it"
+            yield Miss(path, str(activation_of_module(module)), text)
+        elif id(module) in called and isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            function = getattr(module.activation, "__name__", type(module.activation).__name__)
+            yield Miss(
+                path, function, f"torch's {type(module).__name__} is one operation here; its inside is not opened"
+            )

@@ -1,0 +1,84 @@
+"""What matching finds: sites, and misses with their reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from rewriter.tracing.spellings import Activation
+
+Kind = Literal["mlp", "linear", "conv", "embedding"]
+
+
+@dataclass(frozen=True)
+class ActivationAddress:
+    """Where an activation is called.
+
+    Attributes:
+        owner: path of the module whose own ``forward`` calls it.
+        call: position of the call among the calls that ``forward`` makes.
+        module: path of the activation's module when replacing that module changes this call and no other;
+            None when the owner's code itself must be rewritten.
+    """
+
+    owner: str
+    call: int
+    module: str | None
+
+    @property
+    def path(self) -> str:
+        """A path to show: the module, or the owner whose code holds the call."""
+        return self.module or f"{self.owner or '(model)'}:{self.call}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """An activation with the layer that feeds it and, for an MLP, the linear behind it.
+
+    Attributes:
+        kind: ``mlp`` (linear → activation → linear) or what feeds a lone activation.
+        activation: which function the activation is.
+        address: where it is called.
+        producer: path of the linear, convolution or embedding that feeds it.
+        consumer: path of the second linear of an MLP, else None.
+        channels_dim: the dimension of the activation's input that holds the hidden units.
+        depth: length of the longest path of operations from the model's inputs.
+        expand: the feeding module.
+        project: the second linear of an MLP, else None.
+        not_an_mlp: why a lone site cannot be rewritten as an MLP, else None.
+        activation_parameters: number of trainable parameters of the activation it has now.
+    """
+
+    kind: Kind
+    activation: Activation
+    address: ActivationAddress
+    producer: str
+    consumer: str | None
+    channels_dim: int
+    depth: int
+    expand: nn.Module
+    project: nn.Linear | None
+    not_an_mlp: str | None
+    activation_parameters: int
+
+    @property
+    def path(self) -> str:
+        """The site's name: the module that holds its parts."""
+        return self.address.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All module paths that name this site in a filter."""
+        own = (self.address.owner, self.address.path, self.producer, self.consumer)
+        return tuple(path for path in own if path)
+
+
+@dataclass(frozen=True)
+class Miss:
+    """Something that is not rewritten, and why."""
+
+    path: str
+    function: str
+    reason: str

@@ -1,0 +1,32 @@
+"""The functions that come: a module for every site, in the dtype, on the device and in the mode of its neighbours."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from rewriter.errors import UsageError
+from rewriter.methods import get_method
+from rewriter.recipe import SiteRecord
+from rewriter.tracing.names import ModuleNames
+
+
+def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Module:
+    """Make the module that a recipe puts at a site.
+
+    Its parameters take the dtype of the layer that feeds the site; its buffers, which hold exact values, keep theirs.
+
+    Raises:
+        UsageError: the model lacks the site's layers: the recipe was made for another one.
+    """
+    for path in (site.producer, site.owner, site.module or ""):
+        if path not in names.modules:
+            raise UsageError(
+                expected=f"a module {path}", found="none", remedy="apply the recipe to the model it was made for"
+            )
+    producer = names.modules[site.producer]
+    weight = next(producer.parameters(recurse=False))
+    function = get_method(method).build(dict(site.placement.settings), site.channels_dim)
+    function.to(device=weight.device)
+    for parameter in function.parameters():
+        parameter.data = parameter.data.to(dtype=weight.dtype)
+    return function.train(producer.training)

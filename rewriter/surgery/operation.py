@@ -1,0 +1,64 @@
+"""The operation: first everything new is made, then it is put in place."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+from rewriter.recipe import Recipe
+from rewriter.surgery.block import rewritten_block
+from rewriter.surgery.functions import site_function
+from rewriter.surgery.graphs import EditedCode, edited_code
+from rewriter.surgery.linears import resized_linear
+from rewriter.tracing.names import ModuleNames
+
+
+def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Rewrite ``model`` in place as ``recipe`` says.
+
+    Nothing is changed until every new module has been made. Submodules are replaced in the model's own tree; only
+    where an activation is a call in a module's own code does a graph replace that module.
+
+    Returns:
+        The model; a new object only when the code of the model itself had to be replaced by a graph.
+
+    Raises:
+        UsageError: the recipe was made for another model.
+    """
+    names = ModuleNames(model)
+    linears = {record.path: resized_linear(names, record, recipe.seed) for record in recipe.linears}
+    functions = {site.path: site_function(names, site, recipe.method) for site in recipe.sites}
+    edited = edited_code(model, recipe.sites, functions)
+
+    for path, linear in linears.items():
+        for alias in names.paths(names.modules[path]):
+            _put(model, alias, linear)
+    for site in recipe.sites:
+        if site.module is not None:
+            _put(model, site.module, functions[site.path])
+    for owner in sorted(edited, key=_height):
+        model = _put_code(model, names, owner, edited[owner])
+    return model
+
+
+def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode) -> nn.Module:
+    old = names.modules[owner]
+    for name, function in code.added.items():
+        old.add_module(name, function)
+    if isinstance(old, fx.GraphModule):
+        old.recompile()
+        return model
+    block = rewritten_block(old, code.graph)
+    if not owner:
+        return block
+    for alias in names.paths(old):
+        _put(model, alias, block)
+    return model
+
+
+def _put(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
+
+
+def _height(path: str) -> tuple[bool, int]:
+    return path == "", -path.count(".")

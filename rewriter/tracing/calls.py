@@ -1,0 +1,60 @@
+"""Who made a call: the address that ties a traced node to a line of a module's own ``forward``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call recorded while tracing.
+
+    Attributes:
+        owner: absolute path of the module whose own ``forward`` made the call.
+        index: position of the call among the calls that this run of ``forward`` made, children counting as one.
+        module: the module called, or None for a function or tensor method.
+        path: the absolute path under which the owner reached ``module`` (None for functions).
+        alone: False when the owner reaches ``module`` under more than one name.
+    """
+
+    owner: str
+    index: int
+    module: nn.Module | None = None
+    path: str | None = None
+    alone: bool = True
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How a module was called: which parameters of its ``forward`` held traced values.
+
+    Attributes:
+        traced: names of the parameters that received tensors.
+        obstacle: why a stand-in ``forward`` with just these parameters would differ, or None.
+    """
+
+    traced: tuple[str, ...]
+    obstacle: str | None = None
+
+
+def signature_of_call(module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Signature:
+    """Describe one call of ``module`` by the parameters that received traced values."""
+    parameters = inspect.signature(module.forward).parameters
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        return Signature((), f"its call does not fit its signature ({error})")
+    traced: list[str] = []
+    for name, value in bound.arguments.items():
+        parameter = parameters[name]
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            return Signature((), f"it is called with *args or **kwargs ({name})")
+        if isinstance(value, fx.Proxy):
+            traced.append(name)
+        elif value is not parameter.default and value != parameter.default:
+            return Signature((), f"its caller passes {name}={value!r}"[:120])
+    return Signature(tuple(traced))

@@ -1,0 +1,40 @@
+"""The names of a model's modules: one module object may have several."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from torch import nn
+
+
+class ModuleNames:
+    """An index from module objects to all their paths.
+
+    Args:
+        model: the root; paths are relative to it, with duplicates kept.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
+        self._paths: dict[int, list[str]] = defaultdict(list)
+        for path, module in self.modules.items():
+            self._paths[id(module)].append(path)
+
+    def paths(self, module: nn.Module) -> list[str]:
+        """Give every path of ``module``, the first registered first."""
+        return self._paths.get(id(module), [])
+
+    def called_as(self, module: nn.Module, owner: str) -> tuple[str, bool]:
+        """Give the path under which ``owner``'s code reaches ``module``, and whether it is the only one.
+
+        Raises:
+            NameError: the module is not part of the model (made on the fly, or kept in a plain list).
+        """
+        paths = self.paths(module)
+        if not paths:
+            raise NameError(f"{type(module).__name__} is called but is not a registered submodule")
+        inside = [path for path in paths if not owner or path.startswith(f"{owner}.")]
+        candidates = inside or paths
+        nearest = min(path.count(".") for path in candidates)
+        nearest_paths = [path for path in candidates if path.count(".") == nearest]
+        return nearest_paths[0], len(nearest_paths) == 1

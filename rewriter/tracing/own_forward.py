@@ -1,0 +1,92 @@
+"""The graph of one module's own ``forward``: what replaces code that no submodule replacement can reach."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx, nn
+
+from rewriter.tracing.calls import Signature
+from rewriter.tracing.trace import Trace
+from rewriter.tracing.tracer import reason
+
+
+class NotRewritableError(Exception):
+    """The code of a module cannot be replaced by a graph; the message is the reason shown to the user."""
+
+
+class _OwnForwardTracer(fx.Tracer):
+    def __init__(self, parameters: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names = parameters
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        placeholders = [self.create_proxy("placeholder", name, (), {}) for name in self._names]
+
+        def call(root: nn.Module, *values: Any) -> Any:
+            return root_fn(root, **dict(zip(self._names, values, strict=True)))
+
+        return call, [self.root, *placeholders]
+
+
+def own_forward(trace: Trace, owner: str) -> fx.Graph:
+    """Trace the ``forward`` of one module with all its children as leaves.
+
+    Args:
+        trace: the trace of the whole model, which knows how the module is called.
+        owner: the path of the module.
+
+    Raises:
+        NotRewritableError: a graph could not stand in for the code: it depends on train or eval mode, on arguments
+            that are not tensors, has hooks, or cannot be traced on its own.
+    """
+    module = trace.names.modules[owner]
+    if isinstance(module, fx.GraphModule):
+        return module.graph
+    signature = _only_signature(trace, module)
+    try:
+        graph = _OwnForwardTracer(signature.traced).trace(module)
+    except Exception as error:  # a user's forward may raise anything when it is given proxies
+        raise NotRewritableError(
+            f"the code of {type(module).__name__} cannot be traced alone ({reason(error)})"
+        ) from None
+    for node in graph.nodes:
+        if _depends_on_mode(node):
+            name = getattr(node.target, "__name__", node.target)
+            raise NotRewritableError(f"{type(module).__name__} passes its train/eval mode to {name} in its own code")
+    return graph
+
+
+def call_nodes(graph: fx.Graph) -> list[fx.Node]:
+    """List the calls of a graph in the order in which ``forward`` makes them."""
+    return [node for node in graph.nodes if node.op.startswith("call_")]
+
+
+def _only_signature(trace: Trace, module: nn.Module) -> Signature:
+    if any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
+        raise NotRewritableError(f"{type(module).__name__} has hooks, which a graph would lose")
+    found = set[Signature]().union(*(trace.signatures.get(path, set()) for path in trace.names.paths(module)))
+    if len(found) != 1:
+        raise NotRewritableError(f"{type(module).__name__} is called in {len(found)} different ways")
+    (signature,) = found
+    if signature.obstacle:
+        raise NotRewritableError(f"{type(module).__name__}: {signature.obstacle}")
+    return signature
+
+
+def _depends_on_mode(node: fx.Node) -> bool:
+    if node.op not in ("call_function", "call_method"):
+        return False
+    if "training" in node.kwargs or "train" in node.kwargs:
+        return True
+    if not inspect.isfunction(node.target):
+        return getattr(node.target, "__name__", "") in ("dropout", "batch_norm", "alpha_dropout", "feature_dropout")
+    parameters = list(inspect.signature(node.target).parameters)
+    return "training" in parameters and len(node.args) > parameters.index("training")

@@ -1,0 +1,185 @@
+"""The spellings of activations: every class, function and method that means one, with its parameters."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation under its canonical name.
+
+    Attributes:
+        name: the canonical name, such as ``"gelu_tanh"``.
+        parameters: constants that differ from the name's defaults, such as ``{"negative_slope": 0.2}``.
+        inplace: whether this spelling overwrites its input.
+    """
+
+    name: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    inplace: bool = False
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{key}={value:g}" for key, value in self.parameters.items())
+        return f"{self.name}({values})" if values else self.name
+
+
+_DEFAULTS: dict[str, dict[str, float]] = {
+    "leaky_relu": {"negative_slope": 0.01},
+    "elu": {"alpha": 1.0},
+    "celu": {"alpha": 1.0},
+    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "softplus": {"beta": 1.0},
+}
+
+_TORCH_CLASSES: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.LeakyReLU: "leaky_relu",
+    nn.PReLU: "prelu",
+    nn.ELU: "elu",
+    nn.CELU: "celu",
+    nn.SELU: "selu",
+    nn.GELU: "gelu",
+    nn.SiLU: "silu",
+    nn.Mish: "mish",
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+    nn.Softplus: "softplus",
+    nn.Softsign: "softsign",
+    nn.LogSigmoid: "logsigmoid",
+    nn.Tanhshrink: "tanhshrink",
+    nn.Hardtanh: "hardtanh",
+    nn.Hardsigmoid: "hardsigmoid",
+    nn.Hardswish: "hardswish",
+}
+
+# Classes of other libraries are known by name, so that recognising them does not import their library.
+_FOREIGN_CLASSES = {
+    "timm.layers.activations.GELU": "gelu",
+    "timm.layers.activations.GELUTanh": "gelu_tanh",
+    "timm.layers.activations.QuickGELU": "quick_gelu",
+    "timm.layers.activations.Swish": "silu",
+    "timm.layers.activations.Mish": "mish",
+    "timm.layers.activations.Sigmoid": "sigmoid",
+    "timm.layers.activations.Tanh": "tanh",
+    "timm.layers.activations.HardSwish": "hardswish",
+    "timm.layers.activations.HardSigmoid": "hardsigmoid",
+    "timm.layers.activations.PReLU": "prelu",
+    "transformers.activations.GELUActivation": "gelu",
+    "transformers.activations.GELUTanh": "gelu_tanh",
+    "transformers.activations.NewGELUActivation": "gelu_tanh",
+    "transformers.activations.FastGELUActivation": "gelu_tanh",
+    "transformers.activations.AccurateGELUActivation": "gelu_tanh",
+    "transformers.activations.QuickGELUActivation": "quick_gelu",
+    "transformers.activations.SiLUActivation": "silu",
+    "transformers.activations.MishActivation": "mish",
+    "transformers.activations.ReLUSquaredActivation": "squared_relu",
+}
+
+_FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
+    F.relu: ("relu", False),
+    torch.relu: ("relu", False),
+    F.relu_: ("relu", True),
+    torch.relu_: ("relu", True),
+    F.relu6: ("relu6", False),
+    F.leaky_relu: ("leaky_relu", False),
+    F.leaky_relu_: ("leaky_relu", True),
+    F.elu: ("elu", False),
+    F.celu: ("celu", False),
+    F.selu: ("selu", False),
+    F.gelu: ("gelu", False),
+    F.silu: ("silu", False),
+    F.mish: ("mish", False),
+    F.sigmoid: ("sigmoid", False),
+    torch.sigmoid: ("sigmoid", False),
+    F.tanh: ("tanh", False),
+    torch.tanh: ("tanh", False),
+    F.softplus: ("softplus", False),
+    F.softsign: ("softsign", False),
+    F.logsigmoid: ("logsigmoid", False),
+    F.tanhshrink: ("tanhshrink", False),
+    F.hardtanh: ("hardtanh", False),
+    F.hardsigmoid: ("hardsigmoid", False),
+    F.hardswish: ("hardswish", False),
+}
+
+_METHODS = {
+    "relu": ("relu", False),
+    "relu_": ("relu", True),
+    "sigmoid": ("sigmoid", False),
+    "sigmoid_": ("sigmoid", True),
+    "tanh": ("tanh", False),
+    "tanh_": ("tanh", True),
+}
+
+_POSITIONAL = {
+    "leaky_relu": ("negative_slope",),
+    "elu": ("alpha",),
+    "celu": ("alpha",),
+    "hardtanh": ("min_val", "max_val"),
+    "softplus": ("beta",),
+}
+
+MULTIPLICATIONS: frozenset[Any] = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
+
+
+def is_known_activation(module: nn.Module) -> bool:
+    """Say whether a module is one of the known activation classes (subclasses, which may differ, are not)."""
+    return type(module) in _TORCH_CLASSES or _qualified_name(module) in _FOREIGN_CLASSES
+
+
+def activation_of_module(module: nn.Module) -> Activation | None:
+    """Give the activation that a module computes, or None when its class is not a known one."""
+    name = _TORCH_CLASSES.get(type(module)) or _FOREIGN_CLASSES.get(_qualified_name(module))
+    if name is None:
+        return None
+    if name == "gelu" and getattr(module, "approximate", "none") == "tanh":
+        name = "gelu_tanh"
+    values = {key: getattr(module, key) for key in _POSITIONAL.get(name, ()) if hasattr(module, key)}
+    return Activation(name, _unusual(name, values), bool(getattr(module, "inplace", False)))
+
+
+def activation_of_function(node: fx.Node) -> Activation | None:
+    """Give the activation that a function or method node computes, or None."""
+    if node.op == "call_function":
+        known = _FUNCTIONS.get(node.target) if callable(node.target) else None
+    else:
+        known = _METHODS.get(str(node.target))
+    if known is None:
+        return _gated_by_itself(node)
+    name, inplace = known
+    if name == "gelu" and node.kwargs.get("approximate", "none") == "tanh":
+        name = "gelu_tanh"
+    keys = _POSITIONAL.get(name, ())
+    values = dict(zip(keys, node.args[1:], strict=False)) | {k: v for k, v in node.kwargs.items() if k in keys}
+    return Activation(name, _unusual(name, values), inplace or bool(node.kwargs.get("inplace", False)))
+
+
+def _gated_by_itself(node: fx.Node) -> Activation | None:
+    """Recognise ``x * sigmoid(x)``."""
+    if node.target not in MULTIPLICATIONS or len(node.args) != 2:
+        return None
+    for value, gate in (node.args, node.args[::-1]):
+        if not isinstance(gate, fx.Node) or gate.op not in ("call_function", "call_method") or len(gate.users) != 1:
+            continue
+        known = _FUNCTIONS.get(gate.target) if callable(gate.target) else _METHODS.get(str(gate.target))
+        if known and known[0] == "sigmoid" and gate.args[:1] == (value,):
+            return Activation("silu")
+    return None
+
+
+def _unusual(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+    defaults = _DEFAULTS.get(name, {})
+    return {key: float(value) for key, value in values.items() if float(value) != defaults.get(key)}
+
+
+def _qualified_name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"

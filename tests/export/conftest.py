@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from rewriter.sources.inputs import InputSpec
+
+FEATURES = (InputSpec(name="input", shape=(8,)),)
+IMAGE = (InputSpec(name="x", shape=(3, 32, 32)),)
+TEXT = (
+    InputSpec(name="input_ids", shape=(12,), dtype="int64", high=100, sequence_axis=1),
+    InputSpec(name="attention_mask", shape=(12,), dtype="int64", low=0, high=2, sequence_axis=1),
+)
+
+Case = tuple[nn.Module, Sequence[InputSpec]]
+
+
+def mlp() -> Case:
+    return nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)), FEATURES
+
+
+def vit() -> Case:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, embed_dim=48, num_heads=3, num_classes=10)
+    nn.init.normal_(model.head.weight)
+    return model, IMAGE
+
+
+def resnet() -> Case:
+    timm = pytest.importorskip("timm")
+    return timm.create_model("resnet10t", num_classes=10), IMAGE
+
+
+def bert() -> Case:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=100,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=16,
+    )
+    return transformers.BertModel(config), TEXT
+
+
+class Heads(nn.Module):
+    """Several outputs in a dictionary: a float per class, the class, and a tuple of features beside a None."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 6), nn.Linear(6, 5)
+
+    def forward(self, input: torch.Tensor) -> dict[str, object]:
+        features = torch.tanh(self.body(input))
+        logits = self.head(features)
+        return {"logits": logits, "label": logits.argmax(1), "features": (features, features * 2), "loss": None}
+
+
+def heads() -> Case:
+    return Heads(), FEATURES
+
+
+CASES: dict[str, Callable[[], Case]] = {"mlp": mlp, "vit": vit, "resnet": resnet, "bert": bert, "heads": heads}
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    """Each model of the zoo with its inputs, from one seed."""
+    torch.manual_seed(0)
+    return CASES[request.param]()
+
+
+@pytest.fixture
+def small() -> Case:
+    """The smallest model, for what does not depend on the model."""
+    torch.manual_seed(0)
+    return mlp()
+
+
+@pytest.fixture
+def text() -> Case:
+    """A transformers model with two inputs and a sequence axis."""
+    torch.manual_seed(0)
+    return bert()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from export import TARGETS, check_exports, export_model
+from rewriter.errors import ExportError, UsageError, ValidationError
+from rewriter.sources.inputs import InputSpec
+
+
+class Unexportable(nn.Module):
+    """Its number of rows depends on values: torch.export refuses it, the script compiler too."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows = [row for row in input.tolist() if sum(row) > 1e9]
+        return input if not rows else torch.tensor(rows, dtype=eval("input.dtype"))
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """A directory that already holds an export of an earlier run."""
+    directory = tmp_path / "out"
+    directory.mkdir()
+    (directory / "model.onnx").write_bytes(b"earlier")
+    (directory / "recipe.json").write_bytes(b"{}")
+    return directory
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def wrong_exporter(model: nn.Module, *args: Any, **options: Any) -> None:
+    wrong = nn.Sequential(model, nn.Threshold(0.0, 0.0))
+    TARGETS["torchscript"].export(wrong, *args, **options)
+
+
+def test_every_target_arrives_with_its_parity(small, tmp_path: Path) -> None:
+    model, specs = small
+    parity = export_model(model, specs, tmp_path / "out", list(TARGETS))
+    assert sorted(contents(tmp_path)) == ["out/model.onnx", "out/model.pt2", "out/model.ts", "out/parity.json"]
+    assert parity.targets == list(TARGETS)
+    assert type(parity).model_validate_json((tmp_path / "out/parity.json").read_bytes()) == parity
+    assert check_exports(model, specs, tmp_path / "out") == parity
+
+
+def test_the_model_is_left_as_found(case, tmp_path: Path) -> None:
+    model, specs = case
+    next(model.parameters()).requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    training = [module.training for module in model.modules()]
+    gradients = [parameter.requires_grad for parameter in model.parameters()]
+    export_model(model, specs, tmp_path / "out", ["torchscript", "pt2"])
+    assert [module.training for module in model.modules()] == training
+    assert [parameter.requires_grad for parameter in model.parameters()] == gradients
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_failing_exporter_leaves_the_directory_as_it_was(small, before: Path) -> None:
+    earlier = contents(before.parent)
+    with pytest.raises(ExportError, match=r"torch\.export can export; found \w+"):
+        export_model(Unexportable(), small[1], before, ["torchscript", "pt2"])
+    assert contents(before.parent) == earlier
+    assert list(before.parent.iterdir()) == [before]
+
+
+def test_a_wrong_export_leaves_the_directory_as_it_was(small, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, specs = small
+    earlier = contents(before.parent)
+    wrong = dataclasses.replace(TARGETS["pt2"], export=wrong_exporter, load=TARGETS["torchscript"].load)
+    monkeypatch.setitem(TARGETS, "pt2", wrong)
+    with pytest.raises(ValidationError, match=r"0\.0001 between pt2 and eager PyTorch; found .* at batch [13]"):
+        export_model(model, specs, before, ["torchscript", "pt2"])
+    assert contents(before.parent) == earlier
+    assert list(before.parent.iterdir()) == [before]
+
+
+def test_a_failure_makes_no_directory(small, tmp_path: Path) -> None:
+    with pytest.raises(ExportError):
+        export_model(Unexportable(), small[1], tmp_path / "out", ["pt2"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_replaces_its_own_earlier_file_and_keeps_the_others(small, before: Path) -> None:
+    model, specs = small
+    export_model(model, specs, before, ["onnx"])
+    parity = export_model(model, specs, before, ["torchscript", "torchscript"], batch_sizes=(2,))
+    assert (parity.targets, len(parity.comparisons)) == (["torchscript"], 1)
+    assert check_exports(model, specs, before).targets == ["onnx", "torchscript"]
+    assert b'"target": "onnx"' in (before / "parity.json").read_bytes()
+    assert (before / "recipe.json").read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [(["onxx"], "did you mean 'onnx'"), ([], "found none"), (["onnx", "tflite"], "choose one of")],
+)
+def test_an_unknown_target_is_a_usage_error(small, targets: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        export_model(*small, tmp_path / "out", targets)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_not_a_directory_is_a_usage_error(small, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file", tmp_path / "absent" / "out"):
+        with pytest.raises(UsageError, match="a directory"):
+            export_model(*small, place, ["torchscript"])
+
+
+def test_a_changed_weight_is_found_later_from_the_files_alone(small, tmp_path: Path) -> None:
+    model, specs = small
+    export_model(model, specs, tmp_path / "out", ["onnx"])
+    path = tmp_path / "out/model.onnx"
+    found = onnx.load(path)
+    weight = found.graph.initializer[0]
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.05, weight.name))
+    onnx.save(found, path)
+    with pytest.raises(ValidationError, match="between onnx and eager"):
+        check_exports(model, specs, tmp_path / "out")
+
+
+def test_a_recorded_export_that_is_gone_is_a_validation_error(small, tmp_path: Path) -> None:
+    model, specs = small
+    export_model(model, specs, tmp_path / "out", ["torchscript"])
+    (tmp_path / "out/model.ts").unlink()
+    with pytest.raises(ValidationError, match="export to torchscript again"):
+        check_exports(model, specs, tmp_path / "out")
+
+
+def test_a_directory_without_exports_has_nothing_to_check(small, tmp_path: Path) -> None:
+    assert check_exports(*small, tmp_path).comparisons == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"comparisons": [{}]}', b"\xff\xfe"])
+def test_a_parity_file_that_is_not_one_is_a_validation_error(small, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "parity.json").write_bytes(content)
+    with pytest.raises(ValidationError, match=r"parity\.json"):
+        check_exports(*small, tmp_path)
+
+
+def test_inputs_that_do_not_fit_the_model_are_an_export_error(small, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="mat1 and mat2"):
+        export_model(small[0], [InputSpec(name="input", shape=(5,))], tmp_path / "out", ["onnx"])
