@@ -21,7 +21,7 @@ from export.outputs import output_names
 from export.program import exported_program
 from export.runner import Runner
 from export.view import portable_view
-from rewriter.errors import ExportError
+from rewriter.errors import ExportError, UsageError
 from rewriter.sources.inputs import InputSpec
 
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -46,8 +46,10 @@ def export_onnx(
         opset: the version of ai.onnx; default: ``newest_opset()``.
 
     Raises:
-        ExportError: the exporter fails, or ONNX's checker refuses the graph.
+        UsageError: the opset is newer than ``newest_opset()``, or ``specs`` does not fit the model.
+        ExportError: the exporter fails, cannot write this opset, or ONNX's checker refuses the graph.
     """
+    opset = _supported(opset)
     with exporting("torch.onnx"):
         view = portable_view(model, specs)
         names = output_names(view.call(*view.examples(specs, 1)), view.input_names)
@@ -55,11 +57,12 @@ def export_onnx(
             exported_program(view, specs),
             input_names=view.input_names,
             output_names=names,
-            opset_version=opset or newest_opset(),
+            opset_version=opset,
             dynamic_shapes=(tuple(axis_names(specs)),),
             verbose=False,
         )
         assert program is not None
+        _require_opset(program.model, opset)
         _forget_origins(program.model)
         program.model.metadata_props.update(metadata or {})
         program.save(path)
@@ -92,6 +95,24 @@ def newest_opset() -> int:
             continue
         return opset
     raise ExportError(expected="ONNX Runtime", found="one that runs no opset", remedy="install onnxruntime again")
+
+
+def _supported(opset: int | None) -> int:
+    newest = newest_opset()
+    if opset is not None and opset > newest:
+        raise UsageError(expected=f"an opset up to {newest}", found=str(opset), remedy="choose an older one, or none")
+    return opset or newest
+
+
+def _require_opset(model: ir.Model, opset: int) -> None:
+    """Refuse a graph of another opset: the exporter keeps its own when it cannot convert, and only logs it."""
+    written = model.opset_imports[""]
+    if written != opset:
+        raise ExportError(
+            expected=f"a graph of opset {opset}",
+            found=f"operators that need opset {written}",
+            remedy=f"choose opset {written} or newer",
+        )
 
 
 def _forget_origins(model: ir.Model) -> None:

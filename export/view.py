@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from export.exporter import one_line, silenced
 from export.outputs import flatten_output
 from rewriter.errors import UsageError
 from rewriter.sources.inputs import InputSpec, example_inputs
@@ -56,7 +57,7 @@ def portable_view(model: nn.Module, specs: Sequence[InputSpec]) -> ExportView:
     Files made from a CPU copy load on machines without the accelerator that the model is on.
 
     Raises:
-        UsageError: there is no spec, so the shapes of the inputs are unknown.
+        UsageError: there is no spec, or the model does not run on inputs that fit them.
     """
     if not specs:
         raise UsageError(
@@ -69,7 +70,21 @@ def portable_view(model: nn.Module, specs: Sequence[InputSpec]) -> ExportView:
         config: Any = getattr(module, "config", None)
         if hasattr(config, "use_cache"):
             config.use_cache = False
-    return ExportView(portable, [spec.name for spec in specs]).eval()
+    view = ExportView(portable, [spec.name for spec in specs]).eval()
+    _require_runs(view, specs)
+    return view
+
+
+def _require_runs(view: ExportView, specs: Sequence[InputSpec]) -> None:
+    try:
+        with silenced():
+            view.call(*view.examples(specs, 1))
+    except Exception as error:
+        raise UsageError(
+            expected=f"a model that takes {', '.join(f'{spec.name}{list(spec.shape)}' for spec in specs)} per example",
+            found=one_line(error),
+            remedy="give the shape that it takes, for example --input-shape 3x224x224",
+        ) from error
 
 
 def _needs_keywords(forward: Callable[..., Any], names: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match
 from rewriter.surgery import operate
 from rewriter.tracing import TracedGraph, Untraced, trace
+from rewriter.tracing.tracer import reason
 from rewriter.validation import check_budget, check_finite
 
 
@@ -88,8 +89,8 @@ def apply(model: nn.Module, recipe: Recipe, *, inplace: bool = False, example_in
             is run once and its outputs must be finite.
 
     Raises:
-        UsageError: the recipe was made for another model, or the root's own code must be replaced, which cannot be
-            done in place.
+        UsageError: the recipe was made for another model, the model cannot be copied, or the root's own code must be
+            replaced, which cannot be done in place.
         ValidationError: the parameter budget or finite values do not hold.
     """
     if (
@@ -102,11 +103,20 @@ def apply(model: nn.Module, recipe: Recipe, *, inplace: bool = False, example_in
             found="one in the code of the model itself",
             remedy="leave inplace=True out and use result.model",
         )
-    rewritten = operate(model if inplace else copy.deepcopy(model), recipe)
+    rewritten = operate(model if inplace else _copy(model), recipe)
     check_budget(rewritten, recipe)
     if example_inputs is not None:
         check_finite(rewritten, example_inputs)
     return Result(rewritten, recipe, report_of(recipe))
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the model holds may refuse to be copied
+        raise UsageError(
+            expected="a model that copy.deepcopy can copy", found=reason(error), remedy="work on it with inplace=True"
+        ) from error
 
 
 def rewrite(

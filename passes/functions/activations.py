@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from passes.functions.precision import narrow, widen
+from passes.functions import precision
 
 
 class CRReLU(nn.Module):
@@ -24,9 +24,9 @@ class CRReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return CRReLU of ``x``, in its shape and dtype."""
-        wide = widen(x)
+        wide = precision.widen(x)
         bell = torch.exp(-0.5 * wide * wide)
-        return narrow(torch.relu(wide) + self.epsilon.to(wide.dtype) * wide * bell, x)
+        return precision.narrow(torch.relu(wide) + self.epsilon.to(wide.dtype) * wide * bell, x)
 
     def extra_repr(self) -> str:
         """Tell the formula."""

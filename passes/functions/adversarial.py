@@ -13,11 +13,12 @@ import sympy
 import torch
 from torch import Tensor, nn
 
+from passes.functions import precision
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.closed_forms import under_ramp, under_softsign, under_squared_tanh
-from passes.functions.families import Constant, Integral
+from passes.functions.families import Constant
+from passes.functions.integral import Integral
 from passes.functions.intervals import intervals
-from passes.functions.precision import narrow, widen
 from passes.functions.program import Program, compile_expression
 from passes.functions.recognition import recognise
 from passes.functions.symbols import x
@@ -55,18 +56,18 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        wide = widen(x)
+        wide = precision.widen(x)
         if self.clamp is not None:
             wide = wide.clamp(-self.clamp, self.clamp)
-        return narrow(self.integral(wide), x)
+        return precision.narrow(self.integral(wide), x)
 
     def derivative(self, x: Tensor) -> Tensor:
         """Return ``g'(x) = 1/(f'(x)+α)``, and 0 where the input is clamped."""
-        wide = widen(x)
+        wide = precision.widen(x)
         slope = 1 / (self._slope(wide) + self.alpha)
         if self.clamp is not None:
             slope = torch.where(wide.abs() <= self.clamp, slope, torch.zeros_like(slope))
-        return narrow(slope, x)
+        return precision.narrow(slope, x)
 
     def extra_repr(self) -> str:
         """Tell the function."""
@@ -86,9 +87,7 @@ def adversarial(name: str, alpha: float = 1.0, *, clamp: float = 4.0, **params: 
     Raises:
         UsageError: unknown name or parameter, or an α too small for this activation (the least that works is named).
     """
-    f = catalogue_entry(name).at(params)
-    slope = sympy.piecewise_fold(f).diff(x)
-    program = compile_expression(slope, (x,))
+    slope, program = _slope(catalogue_entry(name).at(params))
     _require_lift(name, slope, alpha)
     pieces = _closed(slope, alpha)
     if pieces is not None:
@@ -99,6 +98,13 @@ def adversarial(name: str, alpha: float = 1.0, *, clamp: float = 4.0, **params: 
     return Adversarial(name, alpha, Table(_tabulated(slope, alpha)), program, None)
 
 
+@lru_cache(maxsize=64)
+def _slope(f: sympy.Expr) -> tuple[sympy.Expr, Program]:
+    slope = sympy.piecewise_fold(f).diff(x)
+    return slope, compile_expression(slope, (x,))
+
+
+@lru_cache(maxsize=64)
 def _closed(slope: sympy.Expr, alpha: float) -> Integral | None:
     edges, pieces = intervals(slope)
     families = tuple(family for family in map(recognise, pieces) if family is not None)
@@ -117,7 +123,7 @@ def least_slope(slope: sympy.Expr) -> float:
     program = compile_expression(slope, (x,))
     low, high = -32.0, 32.0
     for _ in range(6):
-        points = torch.linspace(low, high, 2**13 + 1, dtype=torch.float64)
+        points = torch.linspace(low, high, 2**13 + 1, dtype=torch.float64, device="cpu")
         values = program(points)
         at = int(values.argmin())
         low, high = float(points[max(at - 1, 0)]), float(points[min(at + 1, len(points) - 1)])

@@ -11,12 +11,13 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Scalar = float | Tensor
 
-# Up to here log_mix is an artanh, which is exact near 0; beyond, a softplus, which does not overflow.
+# Where log_mix changes from its form that is exact at 0 to its form that does not overflow.
 _TURN = 2.0
+# Weights for which the artanh forms of log_mix do not cancel.
+_BALANCED = (0.05, 0.95)
 # Below this lift the artanh form of under_bell cancels.
 _SMALL_LIFT = 0.1
 # e^80 fits float32, and beyond 80 the exponential swamps every other summand, so its logarithm is a straight line.
@@ -24,15 +25,14 @@ _STRAIGHT = 80.0
 
 
 def log_mix(x: Tensor, weight: float) -> Tensor:
-    """Return ``ln(1 - weight + weight·e^x)`` for a weight in (0, 1), to full relative precision at 0.
-
-    With ``τ = tanh(x/2)`` it is ``2·artanh(weight·τ/(1 - (1-weight)·τ))``, and a mix of a mix is a mix.
-    """
-    near = torch.tanh(x.clamp(max=_TURN) * 0.5)
-    turned = math.log(weight) + _TURN - math.log1p(-weight)
-    far = functional.softplus(torch.relu(x - _TURN) + turned)
-    start = math.log1p(math.exp(turned)) if turned <= 20 else turned
-    return 2 * torch.atanh(weight * near / (1 - (1 - weight) * near)) + (far - start)
+    """Return ``ln(1 - weight + weight·e^x)`` for a weight in (0, 1), to full relative precision at 0."""
+    if not _BALANCED[0] <= weight <= _BALANCED[1]:
+        bounded = x.clamp(max=_STRAIGHT)
+        return torch.log1p(weight * torch.expm1(bounded)) + (x - bounded)
+    # The same by artanh, several times faster: from 1 + weight·(e^x - 1), or from e^x·(1 + (1-weight)·(e^-x - 1)).
+    half, far = torch.tanh(x * 0.5), x > _TURN
+    ratio = torch.where(far, half * (weight - 1) / (1 + weight * half), half * weight / (1 - (1 - weight) * half))
+    return 2 * torch.atanh(ratio) + torch.where(far, x, torch.zeros_like(x))
 
 
 def under_exponential(x: Tensor, scale: float, lift: float) -> Tensor:
@@ -52,13 +52,13 @@ def under_sigmoid(x: Tensor, lift: float) -> Tensor:
 def under_bell(x: Tensor, lift: Scalar) -> Tensor:
     """Return ``∫₀ˣ dt/(σ'(t) + lift)``; with lift 0 ``2x + 2·sinh x``, for inputs that are clamped.
 
-    With ``r = √(1+4·lift)`` it is ``(x - (2/r)·artanh(tanh(x/2)/r))/lift``; for a small lift, where that cancels, the same as a
-    sum of terms of one sign.
+    With ``r = √(1+4·lift)`` it is ``(x - (2/r)·artanh(tanh(x/2)/r))/lift``; for a small lift, where that cancels, the
+    same as a sum of terms of one sign.
     """
     if isinstance(lift, float) and lift == 0:
         return 2 * x + 2 * torch.sinh(x)
     root = (1 + 4 * lift) ** 0.5
-    if isinstance(lift, Tensor) or lift >= _SMALL_LIFT:
+    if not isinstance(lift, float) or lift >= _SMALL_LIFT:
         return (x - torch.atanh(torch.tanh(x * 0.5) / root) * (2 / root)) / lift
     weight = 2 * lift / (root * (1 + root))
     bounded = x.clamp(-_STRAIGHT, _STRAIGHT)

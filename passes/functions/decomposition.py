@@ -12,8 +12,8 @@ import sympy
 import torch
 from torch import Tensor
 
+from passes.functions import precision
 from passes.functions.catalogue import catalogue_entry
-from passes.functions.precision import narrow, widen
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_adversarial import SplitAdversarialFunction, split_adversarial
 from passes.functions.symbols import variables, x
@@ -61,7 +61,7 @@ class Decomposition:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Return ``F(x1, …, xn)``, elementwise, in the inputs' dtype; nothing is clamped."""
-        return narrow(self.program(*[widen(value) for value in inputs]), inputs[0])
+        return precision.narrow(self.program(*[precision.widen(value) for value in inputs]), inputs[0])
 
     def adversarial(self, alpha: float = 1.0, combine: str = "sum", clamp: float = 4.0) -> SplitAdversarialFunction:
         """Return a new module of the split adversarial function A, as :func:`split_adversarial` does."""
@@ -75,7 +75,7 @@ class Decomposition:
         f = catalogue_entry(self.of).at({})
         if self.expression.subs(dict.fromkeys(variables(self.terms), x)) == f:
             return
-        points = torch.linspace(-12.0, 12.0, 10_000, dtype=torch.float64)
+        points = torch.linspace(-12.0, 12.0, 10_000, dtype=torch.float64, device="cpu")
         exact = compile_expression(f, (x,))(points)
         found = self.program(*[points] * self.terms)
         error = ((found - exact).abs() / exact.abs().clamp(min=1.0)).nan_to_num(nan=torch.inf)

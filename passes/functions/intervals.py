@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import sympy
@@ -9,6 +10,7 @@ import sympy
 from passes.functions.symbols import x
 
 
+@lru_cache(maxsize=64)
 def intervals(slope: sympy.Expr) -> tuple[tuple[float, ...], tuple[sympy.Expr, ...]]:
     """Return the inner ends, ascending, and the expression that holds on each interval between them.
 

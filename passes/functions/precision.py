@@ -21,6 +21,7 @@ def narrow(y: Tensor, like: Tensor) -> Tensor:
     return y if y.dtype == like.dtype else y.to(like.dtype)
 
 
-# Branches on a dtype cannot be traced symbolically, so torch.fx keeps both calls whole.
+# A branch on a dtype cannot be traced symbolically, so torch.fx keeps both calls whole, where they are called as
+# attributes of this module.
 torch.fx.wrap("widen")
 torch.fx.wrap("narrow")

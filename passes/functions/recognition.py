@@ -28,7 +28,7 @@ def recognise(slope: sympy.Expr) -> Family | None:
     """Return the family of ``|slope|``, a function of ``x``, or None if it is in none of them."""
     if slope.has(*_NOT_ANALYTIC):
         return None
-    points = torch.linspace(-4.0, 4.0, 2 * _ZERO + 1, dtype=torch.float64)
+    points = torch.linspace(-4.0, 4.0, 2 * _ZERO + 1, dtype=torch.float64, device="cpu")
     s, ds, dds = (compile_expression(slope.diff(x, order), (x,))(points) for order in range(3))
     if not bool(s.any()):
         return Constant(0.0)

@@ -6,7 +6,7 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from passes.functions.precision import narrow, widen
+from passes.functions import precision
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_terms import split_term
 from passes.functions.symbols import variables
@@ -44,7 +44,7 @@ class SplitAdversarialFunction(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return ``A(x1, …, xn)``, in the inputs' shape and dtype."""
-        wide = [_clamp(widen(value), self.input_clamp) for value in inputs]
+        wide = [_clamp(precision.widen(value), self.input_clamp) for value in inputs]
         parts = [term(value) for term, value in zip(self.terms, wide, strict=True)]
         constants = self.constants.to(parts[0].dtype)
         if self.structure is None:
@@ -53,7 +53,7 @@ class SplitAdversarialFunction(nn.Module):
                 total = total + part
         else:
             total = self.structure(*[_clamp(p + constants[i], self.term_clamp) for i, p in enumerate(parts)])
-        return narrow(total, inputs[0])
+        return precision.narrow(total, inputs[0])
 
     def extra_repr(self) -> str:
         """Tell how the terms are combined."""

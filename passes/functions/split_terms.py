@@ -6,15 +6,13 @@ Source: the NA paper; the method, section 3.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import sympy
 import torch
 from torch import Tensor, nn
 
-from passes.functions.families import Family, value_at
+from passes.functions.families import Constant, Exponential, Family
 from passes.functions.program import compile_expression
 from passes.functions.recognition import recognise
 from passes.functions.symbols import variables, x
@@ -34,17 +32,18 @@ class FamilyTerm(nn.Module):
     def __init__(self, family: Family, sign: float, alpha: float) -> None:
         super().__init__()
         self.family, self.sign, self.alpha = family, sign, alpha
-        self.offset = value_at(family, 0.0, alpha)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(float(family.scale))))
-        centre = getattr(family, "centre", None)
-        self.register_parameter("centre", None if centre is None else nn.Parameter(torch.tensor(float(centre))))
+        unit = [family.scale] if isinstance(family, Constant | Exponential) else [family.scale, family.centre]
+        self.log_scale = nn.Parameter(torch.tensor(math.log(family.scale)))
+        self.register_parameter("centre", nn.Parameter(torch.tensor(unit[1])) if len(unit) > 1 else None)
+        zero, *coefficients = torch.tensor([0.0, *unit], dtype=torch.float64, device="cpu")
+        self.offset = float(family.trained(zero, alpha, coefficients))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return G, elementwise, for float32 or float64."""
-        coefficients: dict[str, Any] = {"scale": self.log_scale.to(x.dtype).exp()}
+        coefficients = [self.log_scale.to(x.dtype).exp()]
         if self.centre is not None:
-            coefficients["centre"] = self.centre.to(x.dtype)
-        value = replace(self.family, **coefficients).primitive(x, self.alpha)
+            coefficients.append(self.centre.to(x.dtype))
+        value = self.family.trained(x, self.alpha, coefficients)
         if self.offset:
             value = value - self.offset
         return value if self.sign > 0 else -value
@@ -83,8 +82,8 @@ def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> Fami
     """
     slope = frozen_slope(expression, terms, i)
     family = recognise(slope)
-    if family is not None and float(family.scale) > 0:
-        at_zero = float(compile_expression(slope, (x,))(torch.zeros((), dtype=torch.float64)))
+    if family is not None and family.scale > 0:
+        at_zero = float(compile_expression(slope, (x,))(torch.zeros((), dtype=torch.float64, device="cpu")))
         return FamilyTerm(family, math.copysign(1.0, at_zero), alpha)
     if alpha == 0:
         raise UsageError(

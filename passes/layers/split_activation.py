@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from passes.functions import precision
 from passes.functions.library import decomposition as find
-from passes.functions.precision import narrow, widen
 from passes.layers.packing import unpack
 
 
@@ -30,10 +30,10 @@ class SplitActivation(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Map ``n·h`` channels along ``dim`` to ``h``; same dtype (float16 and bfloat16 are computed in float32)."""
-        wide = widen(packed)
+        wide = precision.widen(packed)
         if self.clamp is not None:
             wide = wide.clamp(-self.clamp, self.clamp)
-        return narrow(self.decomposition.program(*unpack(wide, self.decomposition.terms, self.dim)), packed)
+        return precision.narrow(self.decomposition.program(*unpack(wide, self.decomposition.terms, self.dim)), packed)
 
     def extra_repr(self) -> str:
         """Tell the function."""

@@ -71,7 +71,7 @@ def make(folder: Path, *, epochs: int = EPOCHS) -> dict[str, Any]:
         "torch": torch.__version__,
     }
     weights = folder / WEIGHTS_FILE
-    safetensors.torch.save_file(model.state_dict(), weights)
+    weights.write_bytes(safetensors.torch.save(model.state_dict()))
     weights.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return card
 

@@ -58,8 +58,12 @@ def draft(
         MissRecord(path=u.path or "(model)", function=u.kind, reason=f"not captured: {u.reason}")
         for u in traced.untraced
     ]
-    placed, refused = _place(method, config, engine, matches)
-    sites, linears, unfitting = _resize(method, placed, engine)
+    wanted, refused = _choose(method, config, engine, matches)
+    sites, linears, unfitting = _resize(method, _place(method, config, wanted), engine)
+    while unfitting:  # the alternation counts rewritten sites alone
+        refused += unfitting
+        wanted = [site for site in wanted if site.path not in {miss.path for miss in unfitting}]
+        sites, linears, unfitting = _resize(method, _place(method, config, wanted), engine)
     before = count_parameters(model)
     return Recipe(
         method=method.name,
@@ -67,16 +71,16 @@ def draft(
         seed=engine.seed,
         sites=tuple(sites),
         linears=tuple(linears),
-        misses=tuple(refused + unfitting + misses),
+        misses=tuple(refused + misses),
         parameters_before=before,
         parameters_after=before + sum(site.parameters_after - site.parameters_before for site in sites),
         source=source,
     )
 
 
-def _place(
+def _choose(
     method: Method[Any], config: MethodConfig, options: RewriteOptions, matches: Matches
-) -> tuple[list[PlacedSite], list[MissRecord]]:
+) -> tuple[list[Site], list[MissRecord]]:
     wanted: list[Site] = []
     refused: list[MissRecord] = []
     for site in matches.sites:
@@ -85,10 +89,12 @@ def _place(
             wanted.append(site)
         else:
             refused.append(MissRecord(path=site.path, function=str(site.activation), reason=why))
-    ranks = {depth: rank for rank, depth in enumerate(sorted({site.depth for site in wanted}, reverse=True))}
-    return [
-        PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in wanted
-    ], refused
+    return wanted, refused
+
+
+def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list[PlacedSite]:
+    ranks = {depth: rank for rank, depth in enumerate(sorted({site.depth for site in sites}, reverse=True))}
+    return [PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in sites]
 
 
 def _filtered(site: Site, options: RewriteOptions) -> str | None:
@@ -120,7 +126,8 @@ def _resize(
         shape = chain_shape(chain, sum(new))
         widths = hidden_widths(shape, options)
         if widths is None:
-            why = f"the budget leaves fewer than {options.multiple} hidden units for {chain[0].placement.branches} branches"
+            branches = chain[0].placement.branches
+            why = f"the budget leaves fewer than {options.multiple} hidden units for {branches} branches"
             misses += [MissRecord(path=p.site.path, function=str(p.site.activation), reason=why) for p in chain]
             continue
         changed = resized_linears(chain, widths)

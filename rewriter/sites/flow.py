@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewriter.sites.operations import Operations, gates_another_value
+from rewriter.sites.operations import Operations, gates_another_value, keeps_values, reads_no_values
 
 
 class NoSiteHereError(Exception):
@@ -37,7 +37,7 @@ def feeding(operations: Operations, activation: fx.Node) -> Feeding:
         if isinstance(gate, fx.Node) and value is gate:
             value = gate.args[0]
             continue
-        if set(value.users) - {user, gate}:
+        if any(other not in (user, gate) and not reads_no_values(other) for other in value.users):
             raise NoSiteHereError(f"its input, from {operations.describe(value)}, has another user")
         kind = operations.producer_kind(value)
         if kind is not None:
@@ -55,23 +55,20 @@ def require_hidden(operations: Operations, activation: fx.Node, *, whole_model: 
     Raises:
         NoSiteHereError: with that reason.
     """
-    node = activation
-    while True:
+    same_value = [activation]
+    for node in same_value:
         if gates_another_value(node):
             raise NoSiteHereError("its output gates another value")
         if whole_model and any(user.op == "output" for user in node.users):
             raise NoSiteHereError("it is the model's output, not a hidden value")
-        following = [user for user in node.users if operations.is_pass_through(user)]
-        if len(following) != 1:
-            return
-        node = following[0]
+        same_value += [user for user in node.users if operations.is_pass_through(user) or keeps_values(user)]
 
 
 def second_linear(operations: Operations, activation: fx.Node) -> fx.Node | str:
     """Find the linear that alone consumes an activation; else say why there is none."""
     node = activation
     while True:
-        users = list(node.users)
+        users = [user for user in node.users if not reads_no_values(user)]
         if len(users) != 1:
             return f"its hidden value has {len(users)} users"
         (user,) = users

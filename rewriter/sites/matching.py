@@ -87,6 +87,8 @@ class _Matcher:
         if isinstance(second, fx.Node):
             self._consuming[address].add(second)
         known = self._sites.get(address)
+        if known is not None and known.expand is not expand:
+            raise NoSiteHereError(f"{address.path} serves several layers, which one replacement would tie together")
         if known is not None and known.kind != site.kind:
             site = known if known.kind != "mlp" else site
         if known is None or known.depth < site.depth:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Iterator
 
 import torch.nn.utils.parametrize as parametrize
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from rewriter.sites.site import Miss
 from rewriter.tracing import Trace
@@ -29,10 +28,11 @@ class Obstacles:
             for node, call in traced.calls.items():
                 if call.module is not None:
                     self.calls[id(call.module)].add(node)
-            root = trace.names.modules[traced.path]
+            parameters = dict(trace.names.modules[traced.path].named_parameters(remove_duplicate=False))
             for node in traced.graph.nodes:
-                if node.op == "get_attr" and not all(user.target is getattr for user in node.users):
-                    self._read_directly.add(id(operator.attrgetter(str(node.target))(root)))
+                read = parameters.get(str(node.target)) if node.op == "get_attr" else None
+                if read is not None and not all(user.target is getattr for user in node.users):
+                    self._read_directly.add(id(read))
         self._owners: dict[int, set[int]] = defaultdict(set)
         for module in trace.model.modules():
             for parameter in module.parameters(recurse=False):
@@ -48,8 +48,8 @@ class Obstacles:
                 return f"{paths[0]}.{name} is tied to another module"
             if id(parameter) in self._read_directly:
                 return f"{paths[0]}.{name} is read outside its module"
-            if not parameter.is_floating_point():
-                return f"{paths[0]}.{name} is quantised ({parameter.dtype})"
+            if not parameter.is_floating_point() or type(parameter.data) is not Tensor:
+                return f"{paths[0]}.{name} is no plain tensor ({type(parameter.data).__name__}, {parameter.dtype})"
         opaque = {untraced.path for untraced in self._trace.untraced}
         held = next((path for path in paths if path.rpartition(".")[0] in opaque), None)
         return f"{held} belongs to code that could not be traced" if held else None

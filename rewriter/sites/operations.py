@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -16,6 +17,13 @@ _NORM_MARKS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _PASS_THROUGH_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NORM_FUNCTIONS: frozenset[Any] = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm})
 _PASS_THROUGH_CALLS: frozenset[Any] = frozenset({F.dropout, F.dropout2d, torch.dropout, "contiguous"})
+_SHAPE_METHODS = (
+    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "permute", "transpose", "movedim",
+)  # fmt: skip
+_SHAPE_CALLS: frozenset[Any] = frozenset(
+    {operator.getitem, "expand_as", "view_as", "t", *_SHAPE_METHODS}
+    | {getattr(torch, name) for name in _SHAPE_METHODS if hasattr(torch, name)}
+)
 
 
 class Operations:
@@ -39,7 +47,9 @@ class Operations:
     def is_linear(self, node: fx.Node) -> bool:
         """Say whether a node calls an ``nn.Linear`` (a subclass counts if it keeps Linear's forward)."""
         module = self.module(node)
-        return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+        if not isinstance(module, nn.Linear) or "forward" in vars(module):
+            return False
+        return type(module).forward is nn.Linear.forward
 
     def producer_kind(self, node: fx.Node) -> str | None:
         """Give ``linear``, ``conv`` or ``embedding`` for a node that can feed a site, else None."""
@@ -51,7 +61,7 @@ class Operations:
         return "embedding" if isinstance(module, nn.Embedding) else None
 
     def is_norm(self, node: fx.Node) -> bool:
-        """Say whether a node normalises: torch's functions, or a class named after a norm (libraries have their own)."""
+        """Say whether a node normalises: torch's functions, or a class named after a norm (libraries have theirs)."""
         module = self.module(node)
         if node.target in _NORM_FUNCTIONS:
             return True
@@ -69,6 +79,19 @@ class Operations:
         if node.op in ("placeholder", "output", "get_attr"):
             return {"placeholder": "an input", "output": "the output", "get_attr": f"{node.target}"}[node.op]
         return str(getattr(node.target, "__name__", node.target))
+
+
+def reads_no_values(node: fx.Node) -> bool:
+    """Say whether a node asks a tensor for its number of dimensions, dtype or device only, as assertions do."""
+    asked = node.args[1] if node.target is getattr else node.target
+    return node.op in ("call_function", "call_method") and asked in ("ndim", "dim", "dtype", "device", "is_cuda")
+
+
+def keeps_values(node: fx.Node) -> bool:
+    """Say whether a node only moves values to another shape or into a container."""
+    if node.op == "call_function" and isinstance(node.target, type):
+        return True  # an output class, such as transformers' ModelOutput
+    return node.op in ("call_function", "call_method") and node.target in _SHAPE_CALLS
 
 
 def gates_another_value(node: fx.Node) -> bool:

@@ -28,12 +28,15 @@ class Source:
     inputs: tuple[InputSpec, ...]
 
 
-def load_source(text: str, *, checkpoint: Path | None = None, input_shape: tuple[int, ...] | None = None) -> Source:
+def load_source(
+    text: str, *, checkpoint: Path | None = None, input_shape: tuple[int, ...] | None = None, trained: bool = True
+) -> Source:
     """Build the model that ``text`` names, in evaluation mode.
 
     Args:
         text: ``timm:NAME[?key=value&…]``, ``torchvision:NAME[?…]``, ``hf:DIR_OR_ID`` or ``py:package.module:factory``.
         checkpoint: a file or folder with the weights, loaded strictly; None leaves the source's own.
+        trained: read the weights that come with the source (those of an ``hf:`` folder), unless a checkpoint is given.
         input_shape: the shape without the batch, in place of the one the model gives.
 
     Raises:
@@ -41,7 +44,7 @@ def load_source(text: str, *, checkpoint: Path | None = None, input_shape: tuple
         CheckpointError: the weights are unreadable, unsafe, or not the model's.
     """
     spec = parse_spec(text)
-    model, inputs = _build(spec, trained=checkpoint is None)
+    model, inputs = _build(spec, trained=trained and checkpoint is None)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     if input_shape is not None:

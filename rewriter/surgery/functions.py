@@ -24,7 +24,7 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
                 expected=f"a module {path}", found="none", remedy="apply the recipe to the model it was made for"
             )
     producer = names.modules[site.producer]
-    weight = next(producer.parameters(recurse=False))
+    weight = next(producer.parameters())  # a parametrized layer holds its weights in a child
     function = get_method(method).build(dict(site.placement.settings), site.channels_dim)
     function.to(device=weight.device)
     for parameter in function.parameters():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from rewriter.counting import count_parameters
+from rewriter.errors import UsageError
 from rewriter.recipe import Recipe
 from rewriter.surgery.block import rewritten_block
 from rewriter.surgery.functions import site_function
@@ -24,6 +26,13 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     Raises:
         UsageError: the recipe was made for another model.
     """
+    found = count_parameters(model)
+    if found != recipe.parameters_before:
+        raise UsageError(
+            expected=f"a model of {recipe.parameters_before} parameters",
+            found=str(found),
+            remedy="apply the recipe to the model it was made for",
+        )
     names = ModuleNames(model)
     linears = {record.path: resized_linear(names, record, recipe.seed) for record in recipe.linears}
     functions = {site.path: site_function(names, site, recipe.method) for site in recipe.sites}

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,14 @@ def signature_of_call(module: nn.Module, args: tuple[object, ...], kwargs: Mappi
             return Signature((), f"it is called with *args or **kwargs ({name})")
         if isinstance(value, fx.Proxy):
             traced.append(name)
-        elif value is not parameter.default and value != parameter.default:
-            return Signature((), f"its caller passes {name}={value!r}"[:120])
+        elif not _is_default(value, parameter.default):
+            shown = f"a {type(value).__name__}" if isinstance(value, Tensor) else repr(value)
+            return Signature((), f"its caller passes {name}={shown}"[:120])
     return Signature(tuple(traced))
+
+
+def _is_default(value: object, default: object) -> bool:
+    # Values are compared only where == is sure to answer with a bool: neither tensors nor containers of proxies.
+    return value is default or (
+        isinstance(value, bool | int | float | str) and type(value) is type(default) and value == default
+    )

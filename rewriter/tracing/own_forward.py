@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import fx, nn
 from rewriter.tracing.calls import Signature
 from rewriter.tracing.trace import Trace
 from rewriter.tracing.tracer import reason
+from rewriter.tracing.untouched import untouched
 
 
 class NotRewritableError(Exception):
@@ -44,23 +44,25 @@ def own_forward(trace: Trace, owner: str) -> fx.Graph:
         owner: the path of the module.
 
     Raises:
-        NotRewritableError: a graph could not stand in for the code: it depends on train or eval mode, on arguments
-            that are not tensors, has hooks, or cannot be traced on its own.
+        NotRewritableError: a graph could not stand in for the code: it depends on train or eval mode or on arguments
+            that are not tensors, makes tensors, keeps state, has hooks, or cannot be traced on its own.
     """
     module = trace.names.modules[owner]
     if isinstance(module, fx.GraphModule):
         return module.graph
     signature = _only_signature(trace, module)
-    try:
-        graph = _OwnForwardTracer(signature.traced).trace(module)
-    except Exception as error:  # a user's forward may raise anything when it is given proxies
-        raise NotRewritableError(
-            f"the code of {type(module).__name__} cannot be traced alone ({reason(error)})"
-        ) from None
-    for node in graph.nodes:
-        if _depends_on_mode(node):
-            name = getattr(node.target, "__name__", node.target)
-            raise NotRewritableError(f"{type(module).__name__} passes its train/eval mode to {name} in its own code")
+    with untouched(module):
+        before = _state(module)
+        graph = _trace(module, signature)
+        if _state(module) != before:
+            raise NotRewritableError(
+                f"the code of {type(module).__name__} makes tensors or keeps state, which a graph would freeze"
+            )
+        for part in module.modules():
+            part.training = not part.training
+        other_mode = _trace(module, signature)
+    if str(graph) != str(other_mode):
+        raise NotRewritableError(f"the code of {type(module).__name__} depends on its train/eval mode")
     return graph
 
 
@@ -69,7 +71,23 @@ def call_nodes(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op.startswith("call_")]
 
 
+def _trace(module: nn.Module, signature: Signature) -> fx.Graph:
+    try:
+        return _OwnForwardTracer(signature.traced).trace(module)
+    except Exception as error:  # a user's forward may raise anything when it is given proxies
+        raise NotRewritableError(
+            f"the code of {type(module).__name__} cannot be traced alone ({reason(error)})"
+        ) from None
+
+
+def _state(module: nn.Module) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+    buffers = {name: (id(buffer), buffer._version) for name, buffer in module.named_buffers()}
+    return {name: id(value) for name, value in vars(module).items()}, buffers
+
+
 def _only_signature(trace: Trace, module: nn.Module) -> Signature:
+    if "forward" in vars(module):
+        raise NotRewritableError(f"{type(module).__name__} has a forward of its own in the place of its class's")
     if any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
         raise NotRewritableError(f"{type(module).__name__} has hooks, which a graph would lose")
     found = set[Signature]().union(*(trace.signatures.get(path, set()) for path in trace.names.paths(module)))
@@ -79,14 +97,3 @@ def _only_signature(trace: Trace, module: nn.Module) -> Signature:
     if signature.obstacle:
         raise NotRewritableError(f"{type(module).__name__}: {signature.obstacle}")
     return signature
-
-
-def _depends_on_mode(node: fx.Node) -> bool:
-    if node.op not in ("call_function", "call_method"):
-        return False
-    if "training" in node.kwargs or "train" in node.kwargs:
-        return True
-    if not inspect.isfunction(node.target):
-        return getattr(node.target, "__name__", "") in ("dropout", "batch_norm", "alpha_dropout", "feature_dropout")
-    parameters = list(inspect.signature(node.target).parameters)
-    return "training" in parameters and len(node.args) > parameters.index("training")

@@ -33,8 +33,8 @@ class Activation:
 
 _DEFAULTS: dict[str, dict[str, float]] = {
     "leaky_relu": {"negative_slope": 0.01},
-    "elu": {"alpha": 1.0},
-    "celu": {"alpha": 1.0},
+    "elu": {"saturation": 1.0},
+    "celu": {"saturation": 1.0},
     "hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "softplus": {"beta": 1.0},
 }
@@ -120,12 +120,13 @@ _METHODS = {
     "tanh_": ("tanh", True),
 }
 
-_POSITIONAL = {
-    "leaky_relu": ("negative_slope",),
-    "elu": ("alpha",),
-    "celu": ("alpha",),
-    "hardtanh": ("min_val", "max_val"),
-    "softplus": ("beta",),
+# By activation, torch's names of its parameters in their order, and the catalogue's.
+_PARAMETERS: dict[str, dict[str, str]] = {
+    "leaky_relu": {"negative_slope": "negative_slope"},
+    "elu": {"alpha": "saturation"},
+    "celu": {"alpha": "saturation"},
+    "hardtanh": {"min_val": "min_val", "max_val": "max_val"},
+    "softplus": {"beta": "beta"},
 }
 
 MULTIPLICATIONS: frozenset[Any] = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
@@ -143,7 +144,7 @@ def activation_of_module(module: nn.Module) -> Activation | None:
         return None
     if name == "gelu" and getattr(module, "approximate", "none") == "tanh":
         name = "gelu_tanh"
-    values = {key: getattr(module, key) for key in _POSITIONAL.get(name, ()) if hasattr(module, key)}
+    values = {ours: getattr(module, torchs) for torchs, ours in _PARAMETERS.get(name, {}).items()}
     return Activation(name, _unusual(name, values), bool(getattr(module, "inplace", False)))
 
 
@@ -158,8 +159,9 @@ def activation_of_function(node: fx.Node) -> Activation | None:
     name, inplace = known
     if name == "gelu" and node.kwargs.get("approximate", "none") == "tanh":
         name = "gelu_tanh"
-    keys = _POSITIONAL.get(name, ())
-    values = dict(zip(keys, node.args[1:], strict=False)) | {k: v for k, v in node.kwargs.items() if k in keys}
+    names = _PARAMETERS.get(name, {})
+    values = dict(zip(names.values(), node.args[1:], strict=False))
+    values |= {names[key]: value for key, value in node.kwargs.items() if key in names}
     return Activation(name, _unusual(name, values), inplace or bool(node.kwargs.get("inplace", False)))
 
 

@@ -11,6 +11,7 @@ from rewriter.tracing.calls import Call, Signature
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import is_known_activation
 from rewriter.tracing.tracer import LeafRetryTracer, reason
+from rewriter.tracing.untouched import untouched
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,15 @@ def trace(model: nn.Module) -> Trace:
     """Trace ``model`` symbolically, as deep as its code allows.
 
     A submodule that cannot be traced becomes a leaf with its reason kept, and its children are traced in turn.
-    Optional arguments of a traced ``forward`` keep their defaults; parameters and buffers are not touched.
+    Optional arguments of a traced ``forward`` keep their defaults; what the code does to its modules is undone.
     """
     if isinstance(model, fx.GraphModule):
         return adopt(model)
     names = ModuleNames(model)
     untraced: dict[str, str] = {}
     signatures: dict[str, set[Signature]] = {}
-    roots = _trace_module(names, "", untraced, signatures)
+    with untouched(model):
+        roots = _trace_module(names, "", untraced, signatures)
     failures = tuple(Untraced(path, type(names.modules[path]).__name__, why) for path, why in untraced.items())
     return Trace(model, names, roots, failures, signatures)
 

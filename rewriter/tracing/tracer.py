@@ -24,7 +24,8 @@ class _Frame:
 class LeafRetryTracer(fx.Tracer):
     """Traces a module; a submodule whose ``forward`` cannot be traced becomes a leaf instead of an error.
 
-    Leaves from the start are torch's own modules (containers apart) and the activation classes that the project knows.
+    Leaves from the start are modules that run torch's own code (containers apart) and the activation classes that the
+    project knows.
 
     Args:
         names: the names of every module of the whole model.
@@ -50,7 +51,8 @@ class LeafRetryTracer(fx.Tracer):
         """Say whether ``m`` is taken as one operation."""
         if isinstance(m, nn.Sequential | nn.ModuleList | nn.ModuleDict):
             return False
-        return super().is_leaf_module(m, module_qualified_name) or is_known_activation(m)
+        inherited = getattr(type(m).forward, "__module__", "") or ""
+        return inherited.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None

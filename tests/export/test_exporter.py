@@ -30,7 +30,7 @@ def test_nothing_of_an_exporter_reaches_the_terminal(tmp_path: Path) -> None:
 
 
 def test_what_was_silenced_is_heard_again(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ExportError), exporting("it"):
+    with pytest.raises(ExportError), exporting("it"):  # noqa: PT012
         assert not torch.is_grad_enabled()
         print("inside")
         warnings.warn("inside", stacklevel=1)
@@ -44,13 +44,9 @@ def test_what_was_silenced_is_heard_again(capsys: pytest.CaptureFixture[str], ca
 
 
 def test_the_innermost_reason_is_told_in_one_line() -> None:
-    try:
-        try:
-            raise ValueError("\x1b[31mthe axis\x1b[0m\n\n  is fixed")
-        except ValueError as inner:
-            raise RuntimeError("step 1 of 3 failed") from inner
-    except RuntimeError as outer:
-        assert one_line(outer) == "ValueError: the axis is fixed"
+    error = RuntimeError("step 1 of 3 failed")
+    error.__cause__ = ValueError("\x1b[31mthe axis\x1b[0m\n\n  is fixed")
+    assert one_line(error) == "ValueError: the axis is fixed"
     assert len(one_line(ValueError("long " * 1000))) < 400
 
 

@@ -1,0 +1,1 @@
+"""The command line, rewrite-model: one file a command."""

@@ -1,0 +1,91 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rewriter.errors import UsageError
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="timm:NAME[?key=value&…], torchvision:NAME[?…], hf:DIR_OR_ID or py:package.module:factory",
+    ),
+]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="a folder that `rewrite-model apply` wrote")]
+CheckpointOption = Annotated[
+    Path | None, typer.Option("--checkpoint", metavar="FILE_OR_DIR", help="trained weights for SOURCE, loaded strictly")
+]
+InputShapeOption = Annotated[
+    str | None,
+    typer.Option("--input-shape", metavar="CxHxW", help="one input's shape without the batch, such as 3x224x224"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object, and everything else on stderr")]
+
+
+def method_options(
+    method: Annotated[str, typer.Option(help="a name that `rewrite-model list methods` shows")] = "sa",
+    activation: Annotated[str | None, typer.Option(help="of the rewritten sites; default: what they have")] = None,
+    terms: Annotated[int | None, typer.Option(help="number of branches; default: the most there are")] = None,
+    width: Annotated[str, typer.Option(help="match, paper, keep or a number of hidden units")] = "match",
+    multiple: Annotated[int, typer.Option(help="round matched widths down to a multiple of this")] = 1,
+    alpha: Annotated[float | None, typer.Option(help="the lift α of adversarial functions")] = None,
+    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="only sites at these module paths")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="no site at these module paths")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the new weights")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="fail when a module could not be captured")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="another option of the method")
+    ] = None,
+) -> dict[str, Any]:
+    """Gather the options of a rewrite as the Python doors take them; what was not given is left out.
+
+    Raises:
+        UsageError: a ``--set`` without a name and a value.
+    """
+    given: dict[str, Any] = {
+        "method": method,
+        "width": int(width) if width.isdigit() else width,
+        "multiple": multiple,
+        "include": tuple(include or ()),
+        "exclude": tuple(exclude or ()),
+        "seed": seed,
+        "strict": strict,
+    }
+    optional = {"activation": activation, "terms": terms, "alpha": alpha}
+    given |= {name: value for name, value in optional.items() if value is not None}
+    return given | dict(_setting(text) for text in settings or ())
+
+
+def takes_method_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a rewrite, which reach it together in its parameter ``options``."""
+    shared = inspect.signature(method_options, eval_str=True).parameters
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+
+    def gathered(**values: Any) -> None:
+        options = method_options(**{name: values.pop(name) for name in shared})
+        command(options=options, **values)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [p.replace(kind=keyword) for p in (*own, *shared.values())]
+    gathered.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {p.name: p.annotation for p in parameters}
+    gathered.__doc__ = command.__doc__
+    return gathered
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(expected="--set NAME=VALUE", found=repr(text), remedy="write for instance --set combine=sum")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,66 @@
+"""The command ``rewrite-model``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rewriter.cli.apply import apply_command
+from rewriter.cli.demo import demo_command
+from rewriter.cli.export import export_command
+from rewriter.cli.listing import list_command
+from rewriter.cli.plan import plan_command
+from rewriter.cli.verify import verify_command
+from rewriter.errors import RewriterError
+
+app = typer.Typer(
+    name="rewrite-model",
+    help="Rewrite the MLPs and activations of a PyTorch model into parameter-matched parallel sub-graphs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for name, command in {
+    "plan": plan_command,
+    "apply": apply_command,
+    "export": export_command,
+    "verify": verify_command,
+    "demo": demo_command,
+    "list": list_command,
+}.items():
+    app.command(name)(command)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    context.obj = debug
+
+
+def main() -> None:
+    """Run the command line and exit with its code (0 done, 2 usage, 3 to 7 as the errors say)."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=["--debug", *arguments] if debug else arguments)
+    except RewriterError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:  # the last door: whatever it is, the user gets one line and not a traceback
+        if debug:
+            raise
+        text = " ".join(str(error).split())[:300]
+        print(
+            f"error: unexpected {type(error).__name__}: {text}; run again with --debug and report it", file=sys.stderr
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Opening what a command was given: a source, or a folder of a rewritten model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from rewriter.errors import UsageError
+from rewriter.recipe import Recipe, SourceRecord
+from rewriter.sources.inputs import InputSpec, parse_input_shape
+from rewriter.sources.source import Source, load_source
+from rewriter.storage import RECIPE, restore
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A rewritten model restored from its folder, with what its ``forward`` takes."""
+
+    model: nn.Module
+    recipe: Recipe
+    inputs: tuple[InputSpec, ...]
+
+
+def open_source(text: str, checkpoint: Path | None, input_shape: str | None) -> Source:
+    """Build the model that a command's SOURCE and options name.
+
+    Raises:
+        UsageError: it cannot be built.
+        CheckpointError: its weights cannot be loaded.
+    """
+    shape = parse_input_shape(input_shape) if input_shape is not None else None
+    return load_source(text, checkpoint=checkpoint, input_shape=shape)
+
+
+def record_of(source: Source, checkpoint: Path | None) -> SourceRecord:
+    """Record a source in a recipe."""
+    return SourceRecord(
+        spec=source.spec, checkpoint=checkpoint.name if checkpoint is not None else None, inputs=source.inputs
+    )
+
+
+def open_folder(directory: Path) -> Opened:
+    """Restore the rewritten model that a folder holds, from the source its recipe names.
+
+    Raises:
+        UsageError: there is no recipe, it names no source, or the source cannot be built.
+        CheckpointError: the weights do not fit.
+        ValidationError: the parameters are not those the recipe promises.
+    """
+    recipe = Recipe.read(directory / RECIPE)
+    if recipe.source is None:
+        raise UsageError(
+            expected="a recipe that names its source",
+            found=f"none in {directory / RECIPE}",
+            remedy="pass source=SourceRecord(...) to rewriter.plan, or work on the folder in Python with rewriter.restore",
+        )
+    fresh = load_source(recipe.source.spec, trained=False)
+    return Opened(restore(fresh.model, directory).eval(), recipe, recipe.source.inputs)

@@ -1,0 +1,31 @@
+"""Running a model's code on stand-ins without leaving a mark on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put back, on leaving, what a traced ``forward`` did to the model and to the CPU's random state.
+
+    Attributes that code sets on its modules are restored or removed, and buffers that it updates in place are copies
+    while the context lasts. Changes inside plain containers (a list that ``forward`` appends to) stay.
+    """
+    kept = {module: dict(vars(module)) for module in model.modules()}
+    for module, attributes in kept.items():
+        for registry in ("_parameters", "_buffers", "_modules"):
+            attributes[registry] = dict(attributes[registry])
+        for name, buffer in attributes["_buffers"].items():
+            module._buffers[name] = buffer.clone() if buffer is not None else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, attributes in kept.items():
+            vars(module).clear()
+            vars(module).update(attributes)

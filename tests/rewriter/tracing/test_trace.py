@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from rewriter.tracing import adopt, trace
+
+
+class DataDependent(nn.Module):
+    """Cannot be traced: its way depends on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        return y if y.sum() > 0 else -y
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.opaque, self.after = nn.Linear(4, 4), DataDependent(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.opaque(self.before(x)))
+
+
+def called_paths(graph: fx.Graph) -> list[str]:
+    return [str(node.target) for node in graph.nodes if node.op == "call_module"]
+
+
+def test_an_untraceable_submodule_becomes_a_leaf_between_its_traced_siblings() -> None:
+    (root,) = trace(Mixed()).roots
+    assert called_paths(root.graph) == ["before", "opaque", "after"]
+
+
+def test_the_reason_of_an_untraceable_submodule_is_kept() -> None:
+    (untraced,) = trace(Mixed()).untraced
+    assert (untraced.path, untraced.kind) == ("opaque", "DataDependent")
+    assert "control flow" in untraced.reason
+    assert "\n" not in untraced.reason
+
+
+def test_the_children_of_an_untraceable_submodule_are_traced_in_turn() -> None:
+    (root,) = trace(Mixed()).roots
+    (inner,) = root.opaque["opaque"]
+    assert inner.path == "opaque.inner"
+    assert called_paths(inner.graph) == ["0", "1"]
+
+
+def test_an_untraceable_model_is_traced_child_by_child() -> None:
+    traced = trace(DataDependent())
+    assert [root.path for root in traced.roots] == ["inner"]
+    assert [untraced.path for untraced in traced.untraced] == [""]
+
+
+class ReadsAParameterThenBranches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x) * self.weight
+        return y if y.sum() > 0 else -y
+
+
+class UsesTheSameParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opaque = ReadsAParameterThenBranches()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.opaque(x) + self.opaque.weight
+
+
+def test_a_rollback_leaves_no_dangling_nodes() -> None:
+    (root,) = trace(UsesTheSameParameter()).roots
+    root.graph.lint()
+    assert [node.op for node in root.graph.nodes] == [
+        "placeholder",
+        "call_module",
+        "get_attr",
+        "call_function",
+        "output",
+    ]
+    assert set(root.calls) <= set(root.graph.nodes)
+
+
+def test_a_parameter_read_before_a_rollback_can_be_read_again_after_it() -> None:
+    model = UsesTheSameParameter()
+    (root,) = trace(model).roots
+    x = torch.rand(2, 4)
+    assert torch.equal(fx.GraphModule(model, root.graph)(x), model(x))
+
+
+class Optional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 2.0) -> Tensor:
+        y = self.fc(x) * scale
+        return y if mask is None else y * mask
+
+
+def test_optional_arguments_keep_their_defaults() -> None:
+    model = Optional()
+    (root,) = trace(model).roots
+    assert [node.name for node in root.graph.nodes if node.op == "placeholder"] == ["x"]
+    x = torch.rand(2, 4)
+    assert torch.equal(fx.GraphModule(model, root.graph)(x), model(x))
+
+
+class CallsAStranger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.hidden = [nn.Linear(4, 4)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hidden[0](self.fc(x))
+
+
+def test_a_call_of_an_unregistered_module_makes_its_caller_a_leaf_with_that_reason() -> None:
+    traced = trace(nn.Sequential(CallsAStranger(), nn.ReLU()))
+    (untraced,) = traced.untraced
+    assert untraced.path == "0"
+    assert "not a registered submodule" in untraced.reason
+    assert [graph.path for graph in traced.graphs] == ["", "0.fc"]
+
+
+class Custom(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+
+def test_functional_code_of_a_child_belongs_to_the_child() -> None:
+    (root,) = trace(nn.Sequential(nn.Linear(4, 4), nn.Sequential(Custom()))).roots
+    calls = {node.name: (call.owner, call.index) for node, call in root.calls.items()}
+    assert calls["relu"] == ("1.0", 0)
+
+
+def test_a_whole_transformers_model_is_one_graph() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    traced = trace(transformers.BertModel(config))
+    (root,) = traced.roots
+    assert root.path == ""
+    assert sum(path.endswith("intermediate.dense") for path in called_paths(root.graph)) == 2
+
+
+def test_a_graph_the_user_traced_is_taken_as_it_is() -> None:
+    module = fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4), Custom()))
+    traced = trace(module)
+    assert traced.roots[0].graph is module.graph
+    assert {call.owner for call in adopt(module).roots[0].calls.values()} == {""}
+
+
+def test_a_traced_model_can_still_be_copied_and_run() -> None:
+    model = Mixed()
+    x = torch.rand(2, 4)
+    expected = model(x)
+    trace(model)
+    assert torch.equal(copy.deepcopy(model)(x), expected)
