@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from rewriter.errors import UsageError
 
-
 _LISTED = 24
 
 

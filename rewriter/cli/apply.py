@@ -49,8 +49,7 @@ def apply_command(
         return
     show_report(to, result.report, recipe)
     checked = "its outputs are finite" if inputs else "its input shape is unknown, so it was not run: --input-shape"
-    to.print(f"the rewritten model keeps its promises: parameters as planned, {checked}")
+    to.print(f"checked: parameters as planned, {checked}")
     to.print(f"wrote {output}/: {WEIGHTS}, {RECIPE}, {REPORT}")
-    to.print(
-        f"load it again: rewriter.restore(fresh_model, {str(output)!r}); or: rewrite-model export {output} --to onnx"
-    )
+    to.print(f"load it again: rewriter.restore(fresh_model, {str(output)!r})")
+    to.print(f"deploy it:     rewrite-model export {output} --to onnx")

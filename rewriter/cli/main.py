@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -22,15 +23,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for name, command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan_command,
     "apply": apply_command,
     "export": export_command,
     "verify": verify_command,
     "demo": demo_command,
     "list": list_command,
-}.items():
-    app.command(name)(command)
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 
 
 @app.callback()
@@ -56,9 +58,7 @@ def main() -> None:
         if debug:
             raise
         text = " ".join(str(error).split())[:300]
-        print(
-            f"error: unexpected {type(error).__name__}: {text}; run again with --debug and report it", file=sys.stderr
-        )
+        print(f"error: unexpected {type(error).__name__}: {text}; run again with --debug", file=sys.stderr)
         sys.exit(1)
 
 

@@ -54,7 +54,7 @@ def open_folder(directory: Path) -> Opened:
         raise UsageError(
             expected="a recipe that names its source",
             found=f"none in {directory / RECIPE}",
-            remedy="pass source=SourceRecord(...) to rewriter.plan, or work on the folder in Python with rewriter.restore",
+            remedy="restore it in Python with rewriter.restore, or pass source=SourceRecord(...) to rewriter.plan",
         )
     fresh = load_source(recipe.source.spec, trained=False)
     return Opened(restore(fresh.model, directory).eval(), recipe, recipe.source.inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -103,10 +104,9 @@ def compare_latency(
             ("original", original, Path(temporary) / "original"),
             ("rewritten", rewritten, directory),
         ):
-            runs[f"eager {name}"] = lambda model=model: _eager(model, images)
+            runs[f"eager {name}"] = partial(_eager, model, images)
             for target in EXPORTS:
-                run = TARGETS[target].load(folder / TARGETS[target].filename)
-                runs[f"{target} {name}"] = lambda run=run: run(feeds)
+                runs[f"{target} {name}"] = partial(TARGETS[target].load(folder / TARGETS[target].filename), feeds)
         medians = interleaved_medians(runs, on_round=on_round)
     return [
         Latency(runner, medians[f"{runner} original"], medians[f"{runner} rewritten"]) for runner in ("eager", *EXPORTS)

@@ -12,10 +12,11 @@ from torch import fx, nn
 from rewriter.sites.address import Addresses
 from rewriter.sites.depth import depths
 from rewriter.sites.flow import NoSiteHereError, feeding, is_inner_gate, require_hidden, second_linear
-from rewriter.sites.obstacles import Obstacles, has_hooks, unseen_activations
+from rewriter.sites.obstacles import Obstacles, unseen_activations
 from rewriter.sites.operations import Operations
 from rewriter.sites.site import ActivationAddress, Kind, Miss, Site
 from rewriter.tracing import Trace
+from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.own_forward import NotRewritableError
 from rewriter.tracing.spellings import Activation
 

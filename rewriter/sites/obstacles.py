@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from rewriter.sites.site import Miss
 from rewriter.tracing import Trace
+from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.spellings import activation_of_module, is_known_activation
 
 
@@ -53,11 +54,6 @@ class Obstacles:
         opaque = {untraced.path for untraced in self._trace.untraced}
         held = next((path for path in paths if path.rpartition(".")[0] in opaque), None)
         return f"{held} belongs to code that could not be traced" if held else None
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Say whether a module has forward or backward hooks."""
-    return any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"))
 
 
 def unseen_activations(trace: Trace) -> Iterator[Miss]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from rewriter.tracing.calls import Signature
+from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.trace import Trace
 from rewriter.tracing.tracer import reason
 from rewriter.tracing.untouched import untouched
@@ -88,7 +89,7 @@ def _state(module: nn.Module) -> tuple[dict[str, int], dict[str, tuple[int, int]
 def _only_signature(trace: Trace, module: nn.Module) -> Signature:
     if "forward" in vars(module):
         raise NotRewritableError(f"{type(module).__name__} has a forward of its own in the place of its class's")
-    if any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
+    if has_hooks(module):
         raise NotRewritableError(f"{type(module).__name__} has hooks, which a graph would lose")
     found = set[Signature]().union(*(trace.signatures.get(path, set()) for path in trace.names.paths(module)))
     if len(found) != 1:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from rewriter.tracing.hooks import HOOKS
+
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Put back, on leaving, what a traced ``forward`` did to the model and to the CPU's random state.
 
-    Attributes that code sets on its modules are restored or removed, and buffers that it updates in place are copies
-    while the context lasts. Changes inside plain containers (a list that ``forward`` appends to) stay.
+    Attributes that code sets on its modules are restored or removed, buffers that it updates in place are copies while
+    the context lasts, and hooks do not run. Changes inside plain containers (a list that ``forward`` appends to) stay.
     """
     kept = {module: dict(vars(module)) for module in model.modules()}
     for module, attributes in kept.items():
@@ -22,6 +25,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
             attributes[registry] = dict(attributes[registry])
         for name, buffer in attributes["_buffers"].items():
             module._buffers[name] = buffer.clone() if buffer is not None else None
+        for hooks in HOOKS:
+            setattr(module, hooks, OrderedDict())
     try:
         with torch.random.fork_rng(devices=[]):
             yield

@@ -154,6 +154,10 @@ def test_values_and_gradients_are_finite_far_out(name, dtype):
     assert torch.allclose(gradient.double(), exact, rtol=1e-2 if dtype != torch.float32 else 1e-4)
 
 
+def test_float16_saturates_instead_of_overflowing():
+    assert adversarial("relu", 0.1)(torch.tensor([-1e4, 1e4], dtype=torch.float16)).tolist()[0] == -65504.0
+
+
 def test_gradient_at_zero_is_one_of_the_one_sided_slopes():
     zero = torch.zeros(1, requires_grad=True)
     for name in activation_names():

@@ -54,8 +54,18 @@ def test_tracing_does_not_advance_the_random_state() -> None:
 
 def test_an_error_inside_still_puts_everything_back() -> None:
     model = LeavesMarks()
-    with pytest.raises(RuntimeError, match="boom"), untouched(model):
-        model(torch.rand(2, 4))
-        raise RuntimeError("boom")
+    with pytest.raises(RuntimeError, match="size of tensor"), untouched(model):
+        model(torch.rand(2, 4)) + torch.rand(3)
     assert float(model.calls) == 0
     assert not hasattr(model, "extra")
+
+
+def test_tracing_does_not_run_the_hooks_of_the_modules_it_opens() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4)))
+    seen: list[object] = []
+    model[0].register_forward_hook(lambda *_: seen.append("after"))
+    model[0].register_forward_pre_hook(lambda *_: seen.append("before"))
+    trace(model)
+    assert seen == []
+    model(torch.rand(2, 4))
+    assert seen == ["before", "after"]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+import rewriter
+from rewriter.surgery.block import RewrittenBlock
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("step", torch.zeros(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x)
+
+
+class Block(nn.Module):
+    """Reads a child's parameter and buffer, keeps its own, and has parts that forward never uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.inner, self.unused = nn.Linear(4, 8), nn.Linear(8, 4), Inner(), nn.Linear(2, 2)
+        self.gain = nn.Parameter(torch.ones(4))
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("cache", torch.zeros(4), persistent=False)
+        self.constant, self.name, self.nothing = torch.ones(4), "block", None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fc2(F.relu(self.fc1(x - self.mean + self.cache))) * self.gain + self.constant
+        return y + F.linear(x, self.inner.fc.weight) + self.inner.step
+
+
+def rewritten() -> tuple[nn.Sequential, nn.Sequential]:
+    torch.manual_seed(0)
+    model = nn.Sequential(Block(), nn.Linear(4, 2))
+    return model, rewriter.rewrite(model, "ga", lifted=False).model
+
+
+def test_a_graph_replaces_only_the_module_whose_code_calls_the_activation() -> None:
+    model, after = rewritten()
+    assert type(after) is nn.Sequential
+    assert isinstance(after[0], RewrittenBlock)
+    assert type(after[1]) is nn.Linear
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(after(x), model(x))
+
+
+def test_a_block_keeps_class_name_attributes_and_state_dict() -> None:
+    model, after = rewritten()
+    block = after[0]
+    assert type(block).__name__ == "Block"
+    assert (block.name, block.nothing) == ("block", None)
+    assert type(block.inner) is Inner
+    assert torch.equal(block.constant, torch.ones(4))
+    assert after.state_dict().keys() == model.state_dict().keys()
+    assert dict(after.named_buffers()).keys() == dict(model.named_buffers()).keys()
+
+
+def test_copies_of_a_block_are_as_complete_as_the_block() -> None:
+    model, after = rewritten()
+    for clone in (copy.deepcopy(after), copy.deepcopy(copy.deepcopy(after))):
+        block = clone[0]
+        assert (type(block).__name__, block.name, type(block.inner)) == ("Block", "block", Inner)
+        assert clone.state_dict().keys() == model.state_dict().keys()
+        assert dict(clone.named_buffers()).keys() == dict(model.named_buffers()).keys()
+        x = torch.randn(5, 4)
+        torch.testing.assert_close(clone(x), model(x))
+        block.graph.lint()
+
+
+def test_a_rewrite_does_not_change_the_buffers_of_the_original() -> None:
+    model, _ = rewritten()
+    assert "0.inner.step" not in model.state_dict()
+    assert "0.cache" not in model.state_dict()
+
+
+class Nested(Block):
+    """A block with its own functional activation around another such block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.child = Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu(self.fc1(self.child(x))))
+
+
+def test_a_rewritten_block_inside_a_rewritten_block_is_in_its_place() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Nested(), nn.Linear(4, 2)), torch.randn(3, 4)
+    result = rewriter.rewrite(model, "ga", lifted=False)
+    assert {site.path for site in result.recipe.sites} == {"0:2", "0.child:3"}
+    assert isinstance(result.model[0], RewrittenBlock)
+    assert isinstance(result.model[0].child, RewrittenBlock)
+    hidden: dict[str, Tensor] = {}
+    result.model[0].child.relu_3.register_forward_hook(lambda m, args, out: hidden.update(child=out))
+    result.model(x)
+    assert not torch.equal(hidden["child"], torch.relu(hidden["child"])) or float(hidden["child"].min()) >= 0
+
+
+def test_a_model_whose_own_code_must_change_becomes_a_graph_of_the_same_name() -> None:
+    model = Block()
+    after = rewriter.rewrite(model, "hdfgd", activation="gelu").model
+    assert isinstance(after, fx.GraphModule)
+    assert type(after).__name__ == "Block"
+    assert after.name == "block"
