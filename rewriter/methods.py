@@ -80,7 +80,7 @@ def register(method: type[Method[Any]]) -> type[Method[Any]]:
     """Register a method class of user code under its name (a class decorator).
 
     Raises:
-        UsageError: the class is abstract, or another class has the name.
+        UsageError: the class is abstract, or another class, registered or installed, has the name.
     """
     if inspect.isabstract(method):
         raise UsageError(
@@ -88,7 +88,8 @@ def register(method: type[Method[Any]]) -> type[Method[Any]]:
             found=f"{method.__name__} without some of them",
             remedy="define the missing ones",
         )
-    if _registered.get(method.name, method) is not method:
+    known = _sources().get(method.name)
+    if known is not None and known() is not method:
         raise UsageError(
             expected="a new method name", found=f"{method.name!r}, which is taken", remedy="choose another name"
         )

@@ -33,7 +33,7 @@ def demo_command(output: OutputOption = None) -> None:
     from rewriter.demo.digits import load_split
     from rewriter.demo.train import accuracy
 
-    directory = output or _free_folder()
+    directory = output or free_folder()
     require_new(directory)
     to = console(as_json=False)
 
@@ -80,7 +80,8 @@ def demo_command(output: OutputOption = None) -> None:
     to.print(f"check it again: rewrite-model verify {directory}")
 
 
-def _free_folder() -> Path:
+def free_folder() -> Path:
+    """Give the first folder name of demo-out, demo-out-2, … that is not taken."""
     number, folder = 1, Path("demo-out")
     while folder.exists():
         number += 1

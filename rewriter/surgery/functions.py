@@ -8,6 +8,7 @@ from rewriter.errors import UsageError
 from rewriter.methods import get_method
 from rewriter.recipe import SiteRecord
 from rewriter.tracing.names import ModuleNames
+from rewriter.tracing.spellings import activation_of_module
 
 
 def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Module:
@@ -16,13 +17,19 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
     Its parameters take the dtype of the layer that feeds the site; its buffers, which hold exact values, keep theirs.
 
     Raises:
-        UsageError: the model lacks the site's layers: the recipe was made for another one.
+        UsageError: the model has other layers at the site: the recipe was made for another one.
     """
     for path in (site.producer, site.owner, site.module or ""):
         if path not in names.modules:
             raise UsageError(
                 expected=f"a module {path}", found="none", remedy="apply the recipe to the model it was made for"
             )
+    if site.module is not None and (found := str(activation_of_module(names.modules[site.module]))) != site.activation:
+        raise UsageError(
+            expected=f"{site.activation} at {site.module}",
+            found=found,
+            remedy="apply the recipe to the model it was made for",
+        )
     producer = names.modules[site.producer]
     weight = next(producer.parameters())  # a parametrized layer holds its weights in a child
     function = get_method(method).build(dict(site.placement.settings), site.channels_dim)

@@ -12,14 +12,29 @@ from rewriter.errors import UsageError
 from rewriter.recipe import SiteRecord
 from rewriter.tracing import trace
 from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
+from rewriter.tracing.spellings import activation_of_function, activation_of_module
 
 
 @dataclass(frozen=True)
 class EditedCode:
-    """The new code of one module: its graph, and the modules that the graph calls besides the old ones."""
+    """The new code of one module, not yet carried out.
+
+    Attributes:
+        graph: the old code.
+        replaced: the calls that go away, each with the name of the module that is called in its place.
+        added: the new modules by name.
+    """
 
     graph: fx.Graph
+    replaced: dict[fx.Node, str]
     added: dict[str, nn.Module]
+
+    def carry_out(self, owner: nn.Module) -> None:
+        """Add the new modules to ``owner`` and let the graph call them."""
+        for name, module in self.added.items():
+            owner.add_module(name, module)
+        for node, name in self.replaced.items():
+            _replace_call(self.graph, node, name)
 
 
 def edited_code(
@@ -33,7 +48,7 @@ def edited_code(
         functions: the new module of each site, by the site's path.
 
     Returns:
-        The new code by the path of its module. A GraphModule's own graph is edited in place but not recompiled.
+        The new code by the path of its module; the graph of a GraphModule is its own, not a copy.
 
     Raises:
         UsageError: the code is not what it was when the recipe was made.
@@ -55,13 +70,23 @@ def edited_code(
         if max(site.call for site in owned) >= len(calls):
             raise _other_code(owner, f"only {len(calls)} calls")
         module = traced.names.modules[owner]
-        added: dict[str, nn.Module] = {}
+        names = {site.path: _free_name(module, site) for site in owned}
         for site in owned:
-            name = _free_name(module, site)
-            added[name] = functions[site.path]
-            _replace_call(graph, calls[site.call], name)
-        edited[owner] = EditedCode(graph, added)
+            found = _activation(module, calls[site.call])
+            if found != site.activation:
+                raise _other_code(owner, f"{found} in the place of {site.activation}")
+        edited[owner] = EditedCode(
+            graph,
+            replaced={calls[site.call]: names[site.path] for site in owned},
+            added={names[site.path]: functions[site.path] for site in owned},
+        )
     return edited
+
+
+def _activation(owner: nn.Module, node: fx.Node) -> str:
+    if node.op == "call_module":
+        return str(activation_of_module(owner.get_submodule(str(node.target))))
+    return str(activation_of_function(node))
 
 
 def _replace_call(graph: fx.Graph, node: fx.Node, name: str) -> None:

@@ -51,8 +51,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode) -> nn.Module:
     old = names.modules[owner]
-    for name, function in code.added.items():
-        old.add_module(name, function)
+    code.carry_out(old)
     if isinstance(old, fx.GraphModule):
         old.recompile()
         return model

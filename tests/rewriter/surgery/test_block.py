@@ -110,3 +110,25 @@ def test_a_model_whose_own_code_must_change_becomes_a_graph_of_the_same_name() -
     assert isinstance(after, fx.GraphModule)
     assert type(after).__name__ == "Block"
     assert after.name == "block"
+
+
+class TwoFunctions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers[2](F.silu(self.layers[1](F.relu(self.layers[0](x)))))
+
+
+def test_a_rewritten_block_can_be_rewritten_again_without_touching_the_first() -> None:
+    model, x = nn.Sequential(TwoFunctions(), nn.Linear(4, 2)), torch.randn(3, 4)
+    once = rewriter.rewrite(model, "swap", activation="silu").model
+    expected = once(x)
+    twice = rewriter.rewrite(once, "swap", activation="mish").model
+    assert [type(m) for m in twice[0].children()][1:] == [nn.Mish, nn.Mish]
+    layers, h = model[0].layers, x
+    for layer in layers[:2]:
+        h = F.mish(layer(h))
+    torch.testing.assert_close(twice(x), model[1](layers[2](h)))
+    assert torch.equal(once(x), expected)

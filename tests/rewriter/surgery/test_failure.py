@@ -24,10 +24,15 @@ class OtherCode(Mlp):
         return self.head(x)
 
 
+class OtherFunction(Mlp):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.fc2(F.silu(self.fc1(x))))
+
+
 class Modules(Mlp):
-    def __init__(self) -> None:
+    def __init__(self, act: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
-        self.act = nn.GELU()
+        self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.fc2(self.act(self.fc1(x))))
@@ -47,9 +52,11 @@ def snapshot(model: nn.Module) -> tuple[list[Any], dict[str, Tensor]]:
         (Mlp(), Mlp(width=32)),
         (Mlp(), Mlp(classes=7)),
         (Mlp(), OtherCode()),
+        (Mlp(), OtherFunction()),
         (Modules(), Mlp()),
+        (Modules(), Modules(nn.SiLU)),
     ],
-    ids=["width", "head", "code", "no such module"],
+    ids=["width", "head", "code", "function", "no such module", "other module"],
 )
 @pytest.mark.parametrize("method", ["ga", "sa"])
 def test_a_recipe_for_another_model_is_refused_and_changes_nothing(

@@ -1,0 +1,45 @@
+"""Every command and every piece of Python in the documents runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """List the code blocks of a language with the name of their document."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(path.name, block) for path in DOCUMENTS for block in fence.findall(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("document", "code"), blocks("python"))
+def test_python_in_a_document_runs(document: str, code: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{document}: {done.stderr}"
+
+
+@pytest.mark.parametrize(("document", "commands"), blocks("bash"))
+def test_commands_in_a_document_run(document: str, commands: str, tmp_path: Path) -> None:
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "rewrite-model", f"{document}: {line}"
+        command = [sys.executable, "-m", "rewriter.cli.main", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{document}: {line}: {done.stderr}"
+
+
+def test_the_readme_is_short_enough_to_read() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def test_every_document_has_something_to_run() -> None:
+    assert {name for name, _ in blocks("python")} >= {"README.md", "adding-a-method.md"}
+    assert {name for name, _ in blocks("bash")} >= {"README.md"}

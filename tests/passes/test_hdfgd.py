@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import rewriter
+from rewriter.recipe import Recipe
+
+SPLITS = [
+    ("gelu", 2, nn.GELU()),
+    ("tanh", 2, nn.Tanh()),
+    ("tanh", 4, nn.Tanh()),
+    ("sigmoid", 2, nn.Sigmoid()),
+    ("gelu_tanh", 2, nn.GELU("tanh")),
+    ("gelu_tanh", 3, nn.GELU("tanh")),
+    ("gelu_tanh", 4, nn.GELU("tanh")),
+    ("silu", 2, nn.SiLU()),
+    ("mish", 2, nn.Mish()),
+    ("hardswish", 2, nn.Hardswish()),
+]
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(6, 10), nn.Linear(10, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fc2(F.gelu(self.fc1(x)))
+
+
+def give_every_branch_the_original_weights(after: nn.Module, before: nn.Module, recipe: Recipe) -> None:
+    """Fill the packed linears by hand: the original weight once for each branch, one below the other."""
+    branches = {site.producer: site.placement.branches for site in recipe.sites}
+    with torch.no_grad():
+        for linear in recipe.linears:
+            old, new = before.get_submodule(linear.path), after.get_submodule(linear.path)
+            copies = branches.get(linear.path, 1)
+            new.weight.copy_(old.weight.repeat(copies, 1))
+            if linear.bias:
+                new.bias.copy_(old.bias.repeat(copies))
+
+
+@pytest.mark.parametrize(("name", "terms", "act"), SPLITS, ids=[f"{name}/{terms}" for name, terms, _ in SPLITS])
+def test_equal_branches_of_full_width_compute_the_original_model(name: str, terms: int, act: nn.Module) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), act, nn.Dropout(), nn.Linear(12, 8), act, nn.Linear(8, 5)).eval()
+    result = rewriter.rewrite(model, "hdfgd", terms=terms, width="keep")
+    assert [site.placement.branches for site in result.recipe.sites] == [terms, terms]
+    give_every_branch_the_original_weights(result.model, model, result.recipe)
+    x = torch.randn(64, 6)
+    torch.testing.assert_close(result.model(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_equal_branches_compute_the_original_model_through_a_functional_block() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(Functional(), Functional())
+    result = rewriter.rewrite(model, "hdfgd", terms=2, width="keep")
+    give_every_branch_the_original_weights(result.model, model, result.recipe)
+    x = torch.randn(64, 6)
+    torch.testing.assert_close(result.model(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_equal_branches_compute_the_original_vision_transformer() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit", num_classes=5).eval()
+    nn.init.normal_(model.head.weight)
+    result = rewriter.rewrite(model, "hdfgd", terms=2, width="keep")
+    give_every_branch_the_original_weights(result.model, model, result.recipe)
+    x = torch.randn(2, 3, 160, 160)
+    with torch.no_grad():
+        torch.testing.assert_close(result.model(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_branches_are_packed_one_after_the_other() -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.SiLU(), nn.Linear(12, 5))
+    after = rewriter.rewrite(model, "hdfgd", terms=2, width=7).model
+    x = torch.randn(9, 6)
+    value, gate = (F.linear(x, after[0].weight[rows], after[0].bias[rows]) for rows in (slice(0, 7), slice(7, 14)))
+    torch.testing.assert_close(after(x), after[2](value * torch.sigmoid(gate)))
+
+
+def test_the_channels_are_the_last_dimension_of_longer_inputs() -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 5))
+    after = rewriter.rewrite(model, "hdfgd").model
+    x = torch.randn(3, 7, 6)
+    torch.testing.assert_close(after(x).reshape(-1, 5), after(x.reshape(-1, 6)))
+
+
+@pytest.mark.parametrize(
+    ("activation", "terms", "name"), [(None, None, "gelu/4"), (None, 3, "gelu/3"), ("tanh", 2, "tanh/2")]
+)
+def test_the_options_choose_the_decomposition(activation: str | None, terms: int | None, name: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 5))
+    recipe = rewriter.plan(model, "hdfgd", activation=activation, terms=terms)
+    assert [site.placement.function for site in recipe.sites] == [name]
+
+
+def test_every_site_has_the_same_function_whatever_its_depth() -> None:
+    model = nn.Sequential(*[Functional() for _ in range(4)])
+    assert {site.placement.function for site in rewriter.plan(model, "hdfgd").sites} == {"gelu/4"}
+
+
+def test_what_is_no_mlp_is_left_with_the_reason() -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 5))
+    recipe = rewriter.plan(model, "hdfgd")
+    assert [site.path for site in recipe.sites] == ["1"]
+    assert recipe.misses[0].reason == "not an MLP: LayerNorm stands between the first linear and the activation"
+
+
+def test_terms_that_a_function_does_not_have_are_refused_with_those_it_has() -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.SiLU(), nn.Linear(12, 5))
+    with pytest.raises(rewriter.UsageError, match="expected terms = 2 for silu; found terms = 4"):
+        rewriter.plan(model, "hdfgd", terms=4)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import rewriter
+from passes.functions.activations import CRReLU
+
+
+class SpelledOut(nn.Module):
+    """SiLU as x·sigmoid(x) in a block of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.fc1(x)
+        return self.fc2(h * torch.sigmoid(h))
+
+
+def test_every_site_gets_a_crrelu_of_its_own_unless_told_otherwise() -> None:
+    model = nn.Sequential(
+        nn.Conv1d(3, 4, 1), nn.ReLU(), nn.Conv1d(4, 4, 1), nn.Flatten(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2)
+    )
+    result = rewriter.rewrite(model, "swap")
+    assert [type(result.model[i]) for i in (1, 5)] == [CRReLU, CRReLU]
+    assert result.recipe.parameters_after == result.recipe.parameters_before + 2
+
+
+def test_the_swapped_function_runs_at_its_site() -> None:
+    model, x = rewriter.rewrite(nn.Sequential(SpelledOut()), "swap", activation="mish").model, torch.randn(5, 4)
+    torch.testing.assert_close(model(x), model[0].fc2(F.mish(model[0].fc1(x))))
+
+
+def test_an_activation_swapped_away_and_back_computes_the_same() -> None:
+    model, x = nn.Sequential(SpelledOut(), nn.Linear(4, 2)), torch.randn(5, 4)
+    away = rewriter.rewrite(model, "swap", activation="tanh").model
+    assert not torch.allclose(away(x), model(x))
+    back = rewriter.rewrite(away, "swap", activation="silu").model
+    torch.testing.assert_close(back(x), model(x))
+
+
+def test_a_site_that_has_the_activation_already_is_left_with_that_reason() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2))
+    recipe = rewriter.plan(model, "swap", activation="relu")
+    assert [site.path for site in recipe.sites] == ["3"]
+    assert recipe.misses[0].reason == "it is relu already"
+
+
+def test_a_site_with_other_parameters_is_no_such_site() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.3), nn.Linear(8, 2))
+    assert rewriter.plan(model, "swap", activation="leaky_relu").sites
+
+
+def test_an_unknown_activation_names_the_nearest() -> None:
+    with pytest.raises(rewriter.UsageError, match="did you mean 'crrelu'"):
+        rewriter.plan(nn.Sequential(SpelledOut()), "swap", activation="crelu")
