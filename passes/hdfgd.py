@@ -10,6 +10,7 @@ from torch import nn
 from passes.functions import Decomposition, decomposition_for
 from passes.layers import SplitActivation
 from passes.selection import Selection, mlp_obstacle, selected
+from rewriter.errors import UsageError
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
 
@@ -45,7 +46,7 @@ class HDFGD(Method[HDFGDConfig]):
     config: ClassVar[type[MethodConfig]] = HDFGDConfig
 
     def refuse(self, site: Site, config: HDFGDConfig) -> str | None:
-        """Refuse what is not an MLP; a function that has no such decomposition is the user's error."""
+        """Refuse what is not an MLP or cannot be split; a named function that cannot be split is the user's error."""
         return refuse_split(site, config)
 
     def place(self, site: Site, rank: int, config: HDFGDConfig) -> Placement:
@@ -62,14 +63,24 @@ def refuse_split(site: Site, config: HDFGDConfig) -> str | None:
     """Say why a site's activation is not split, or None.
 
     Raises:
-        UsageError: the function has no decomposition, or none with as many terms.
+        UsageError: the function asked for has no decomposition, or a function none with as many terms.
     """
     chosen = selected(site, config.activation)
     obstacle = mlp_obstacle(site)
     if obstacle is not None or isinstance(chosen, str):
         return obstacle or str(chosen)
+    if config.activation is None and not _has_decomposition(chosen.name):
+        return f"{chosen.name} has no decomposition; name an activation to put in its place"
     split_of(site, config)
     return None
+
+
+def _has_decomposition(name: str) -> bool:
+    try:
+        decomposition_for(name)
+    except UsageError:
+        return False
+    return True
 
 
 def split_of(site: Site, config: HDFGDConfig) -> Decomposition:

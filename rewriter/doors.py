@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,22 @@ def capture(model: nn.Module) -> Capture:
     return Capture(traced.graphs, matches.sites, matches.misses, traced.untraced)
 
 
-def plan(model: nn.Module, method: str, *, source: SourceRecord | None = None, **options: Any) -> Recipe:
-    """Plan a rewrite; nothing is changed, and the weights are not read.
+def plan(
+    model: nn.Module,
+    method: str,
+    *,
+    source: SourceRecord | None = None,
+    calibration: Iterable[Any] | None = None,
+    **options: Any,
+) -> Recipe:
+    """Plan a rewrite; nothing is changed, and without calibration the weights are not read.
 
     Args:
         model: any module, on any device, ``meta`` too.
         method: a name that ``rewrite-model list methods`` shows.
         source: where the model came from, for the recipe.
+        calibration: example inputs, each a tensor, a tuple of arguments or a dict of keyword arguments; a method that
+            measures what enters the activations, such as ``eafo``, runs the model on them.
         options: of the engine (see `RewriteOptions`) and of the method.
 
     Raises:
@@ -68,7 +77,7 @@ def plan(model: nn.Module, method: str, *, source: SourceRecord | None = None, *
         NoSiteError: the method rewrites nothing in this model; the message has the reasons.
         CaptureError: a module could not be captured and ``strict=True`` was given.
     """
-    recipe = draft(model, method, options, source=source)
+    recipe = draft(model, method, options, source=source, calibration=calibration)
     if not recipe.sites:
         reasons = Counter(miss.reason for miss in recipe.misses).most_common(3)
         found = "; ".join(f"{count} × {reason}" for reason, count in reasons) or "no known activation at all"
@@ -126,7 +135,9 @@ def rewrite(
     return apply(model, plan(model, method, **options), inplace=inplace, example_inputs=example_inputs)
 
 
-def graph_pass(method: str, **options: Any) -> Callable[[fx.GraphModule], PassResult]:
+def graph_pass(
+    method: str, *, calibration: Iterable[Any] | None = None, **options: Any
+) -> Callable[[fx.GraphModule], PassResult]:
     """Make a pass over GraphModules that composes with ``torch.fx.passes.infra.pass_manager.PassManager``.
 
     The pass edits the graph it is given, in place; a graph without a site is returned unmodified.
@@ -136,7 +147,7 @@ def graph_pass(method: str, **options: Any) -> Callable[[fx.GraphModule], PassRe
     """
 
     def rewrite_graph(graph_module: fx.GraphModule) -> PassResult:
-        recipe = draft(graph_module, method, options)
+        recipe = draft(graph_module, method, options, calibration=calibration)
         if not recipe.sites:
             return PassResult(graph_module, False)
         apply(graph_module, recipe, inplace=True)

@@ -50,11 +50,13 @@ class Method(ABC, Generic[Config]):
         name: the word users write.
         summary: one line for lists.
         config: the class of its options.
+        observes: whether it looks at `Site.samples`, so that calibration inputs are run for it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     config: ClassVar[type[MethodConfig]]
+    observes: ClassVar[bool] = False
 
     @abstractmethod
     def refuse(self, site: Site, config: Config) -> str | None:

@@ -1,21 +1,22 @@
 """Families of slopes whose lifted reciprocal has a closed integral.
 
-A slope is ``s(x) = scale·k(rate·(x - centre))`` for one of four kernels k. Each family gives two antiderivatives of
-``1/(s+α)`` with α ≥ 0: ``integral`` for fixed numbers, exact near its zero, and ``trained`` for a scale (positive) and
-a centre that are 0-dimensional tensors, in as few elementwise passes as it takes. Both are finite, as are their
-gradients, for any finite input if α > 0.
+A slope is ``s(x) = scale·k(rate·(x - centre))`` for one of four kernels k, or a straight line. Each family gives an
+antiderivative ``integral`` of ``1/(s+α)``, exact near its zero; the kernels also give ``trained``, for a scale
+(positive) and a centre that are 0-dimensional tensors, in as few elementwise passes as it takes. The lift α ≥ 0 is a
+number or a 0-dimensional tensor; with α > 0 all are finite, as are their gradients, for any finite input.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from passes.functions.closed_forms import under_bell, under_exponential, under_sigmoid
+from passes.functions.closed_forms import Scalar, under_bell, under_exponential, under_line, under_sigmoid
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Constant:
 
     scale: float
 
-    def integral(self, x: Tensor, alpha: float) -> Tensor:
+    def integral(self, x: Tensor, alpha: Scalar) -> Tensor:
         """Return ``x/(scale+α)``."""
         return x * (1 / (self.scale + alpha))
 
@@ -32,6 +33,26 @@ class Constant:
         """Return ``x/(scale+α)``; the coefficients are the scale."""
         (scale,) = coefficients
         return x / (scale + alpha)
+
+    def seen_from(self, origin: float) -> Constant:
+        """Return the same slope as a function of the distance to ``origin``."""
+        return self
+
+
+@dataclass(frozen=True)
+class Line:
+    """The slope ``level + tilt·x``, which must stay above -α."""
+
+    level: float
+    tilt: float
+
+    def integral(self, x: Tensor, alpha: Scalar) -> Tensor:
+        """Return the antiderivative that is 0 at 0."""
+        return under_line(x, self.level + alpha, self.tilt)
+
+    def seen_from(self, origin: float) -> Line:
+        """Return the same slope as a function of the distance to ``origin``."""
+        return Line(self.level + self.tilt * origin, self.tilt)
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,7 @@ class Exponential:
     scale: float
     rate: float
 
-    def integral(self, x: Tensor, alpha: float) -> Tensor:
+    def integral(self, x: Tensor, alpha: Scalar) -> Tensor:
         """Return the antiderivative that is 0 at 0."""
         return under_exponential(self.rate * x, self.scale, alpha) / self.rate
 
@@ -52,6 +73,10 @@ class Exponential:
             return torch.exp(-self.rate * x) * (-1 / (scale * self.rate))
         return functional.softplus(torch.log(alpha / scale) - self.rate * x) * (-1 / (alpha * self.rate))
 
+    def seen_from(self, origin: float) -> Exponential:
+        """Return the same slope as a function of the distance to ``origin``."""
+        return Exponential(self.scale * math.exp(self.rate * origin), self.rate)
+
 
 @dataclass(frozen=True)
 class Sigmoid:
@@ -61,7 +86,7 @@ class Sigmoid:
     rate: float
     centre: float
 
-    def integral(self, x: Tensor, alpha: float) -> Tensor:
+    def integral(self, x: Tensor, alpha: Scalar) -> Tensor:
         """Return the antiderivative that is 0 at the centre."""
         return under_sigmoid(self.rate * (x - self.centre), alpha / self.scale) / (self.scale * self.rate)
 
@@ -75,6 +100,10 @@ class Sigmoid:
         curve = functional.softplus(torch.log(lift / (1 + lift)) - u)
         return (u - curve / lift) / ((1 + lift) * scale * self.rate)
 
+    def seen_from(self, origin: float) -> Sigmoid:
+        """Return the same slope as a function of the distance to ``origin``."""
+        return replace(self, centre=self.centre - origin)
+
 
 @dataclass(frozen=True)
 class Bell:
@@ -84,7 +113,7 @@ class Bell:
     rate: float
     centre: float
 
-    def integral(self, x: Tensor, alpha: float) -> Tensor:
+    def integral(self, x: Tensor, alpha: Scalar) -> Tensor:
         """Return the antiderivative that is 0 at the centre."""
         return under_bell(self.rate * (x - self.centre), alpha / self.scale) * (1 / (self.scale * self.rate))
 
@@ -93,6 +122,10 @@ class Bell:
         scale, centre = coefficients
         lift = alpha / scale if alpha else 0.0
         return under_bell(self.rate * (x - centre), lift) / (scale * self.rate)
+
+    def seen_from(self, origin: float) -> Bell:
+        """Return the same slope as a function of the distance to ``origin``."""
+        return replace(self, centre=self.centre - origin)
 
 
 Family = Constant | Exponential | Sigmoid | Bell

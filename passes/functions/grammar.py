@@ -19,7 +19,7 @@ from passes.functions.vocabulary import CONSTANTS, FUNCTIONS, OPERATORS
 from rewriter.errors import UsageError
 from rewriter.names import require_known
 
-_LENGTH, _NODES, _DEPTH = 400, 160, 24
+_LENGTH, _NODES, _DEPTH, _KINKS = 400, 160, 24, 4
 _EXPONENT, _MAGNITUDE, _DIGITS = 16, 10**12, 30
 _FOREIGN = re.compile(r"[^A-Za-z0-9_ .,+\-*/()]")
 
@@ -38,9 +38,17 @@ def parse_expression(text: str, variables: Sequence[sympy.Symbol]) -> sympy.Expr
         UsageError: the text is outside the grammar or its limits (the offending piece is named), or the expression
             is undefined, infinite, or jumps somewhere on [-30, 30] (the point is named).
     """
-    expression = _Builder({symbol.name: symbol for symbol in variables}).build(_tree(text))
-    used = [symbol for symbol in variables if symbol in expression.free_symbols]
-    require_defined(expression, used, shown(text))
+    tree = _tree(text)
+    try:
+        expression = _Builder({symbol.name: symbol for symbol in variables}).build(tree)
+        used = [symbol for symbol in variables if symbol in expression.free_symbols]
+        require_defined(expression, used, shown(text))
+    except (TypeError, ValueError, ArithmeticError, RecursionError):  # SymPy's answers to what is complex or singular
+        raise UsageError(
+            expected="an expression with a finite real value",
+            found=f"one that has none everywhere, {shown(text)}",
+            remedy="correct it",
+        ) from None
     return expression
 
 
@@ -50,12 +58,7 @@ def shown(text: str) -> str:
 
 
 def _tree(text: str) -> ast.expr:
-    if len(text) > _LENGTH:
-        raise UsageError(
-            expected=f"an expression of at most {_LENGTH} characters",
-            found=f"one of {len(text)}",
-            remedy="write a shorter one",
-        )
+    _limit(len(text), _LENGTH, "characters")
     foreign = _FOREIGN.search(text)
     if foreign:
         hint = "write powers with **" if foreign.group() == "^" else "take it out"
@@ -66,12 +69,18 @@ def _tree(text: str) -> ast.expr:
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _outside(shown(text), "write a formula such as 'x1*sigmoid(x2)'") from None
-    nodes = sum(1 for _ in ast.walk(tree))
-    if nodes > _NODES:
-        raise UsageError(
-            expected=f"an expression of at most {_NODES} parts", found=f"one of {nodes}", remedy="write a shorter one"
-        )
+    nodes = list(ast.walk(tree))
+    _limit(len(nodes), _NODES, "parts")
+    called = [FUNCTIONS[node.id] for node in nodes if isinstance(node, ast.Name) and node.id in FUNCTIONS]
+    _limit(sum(word.kinked for word in called), _KINKS, "kinks (relu, abs, max, min)")
     return tree
+
+
+def _limit(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise UsageError(
+            expected=f"an expression of at most {limit} {what}", found=f"one of {count}", remedy="write a shorter one"
+        )
 
 
 class _Builder:
@@ -105,8 +114,7 @@ class _Builder:
                 return OPERATORS[type(operator)](self.build(left, depth), self.build(right, depth))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 function = FUNCTIONS[require_known(name, FUNCTIONS, "function in an expression")]
-                function.require_arguments(name, len(arguments))
-                return function(*[self.build(argument, depth) for argument in arguments])
+                return function.apply(name, [self.build(argument, depth) for argument in arguments])
         raise _outside(_piece(node), "take it out")
 
     @staticmethod
@@ -146,7 +154,7 @@ def _require_sound(value: sympy.Expr, node: ast.expr) -> None:
 def _bounded(value: sympy.Expr) -> bool:
     try:
         return abs(float(value)) <= _MAGNITUDE
-    except (TypeError, OverflowError):  # not real, or beyond every float
+    except (TypeError, OverflowError, ZeroDivisionError):  # not real, or beyond every float
         return False
 
 
@@ -155,9 +163,6 @@ def _piece(node: ast.expr) -> str:
 
 
 def _outside(found: str, remedy: str) -> UsageError:
-    functions = ", ".join(FUNCTIONS)
     return UsageError(
-        expected=f"numbers, variables, + - * / **, parentheses and the functions {functions}",
-        found=found,
-        remedy=remedy,
+        expected="numbers, variables, + - * / **, parentheses and known functions", found=found, remedy=remedy
     )

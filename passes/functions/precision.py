@@ -13,12 +13,17 @@ def widen(x: Tensor) -> Tensor:
     return x if x.dtype in _WIDE else x.float()
 
 
+def cast(y: Tensor, like: Tensor) -> Tensor:
+    """Return ``y`` in the dtype of ``like``; what is beyond its range becomes infinite, as gradient scalers expect."""
+    return y if y.dtype == like.dtype else y.to(like.dtype)
+
+
 def narrow(y: Tensor, like: Tensor) -> Tensor:
     """Return ``y`` in the dtype of ``like``; float16, whose range is short, saturates instead of overflowing."""
     if like.dtype == torch.float16:
         limit = torch.finfo(torch.float16).max
         y = y.clamp(-limit, limit)
-    return y if y.dtype == like.dtype else y.to(like.dtype)
+    return cast(y, like)
 
 
 # A branch on a dtype cannot be traced symbolically, so torch.fx keeps both calls whole, where they are called as

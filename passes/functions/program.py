@@ -24,6 +24,8 @@ from rewriter.errors import UsageError
 _FUNCTIONS: dict[type[sympy.Basic], Callable[..., Any]] = {
     sympy.exp: torch.exp,
     sympy.log: torch.log,
+    sympy.sin: torch.sin,
+    sympy.cos: torch.cos,
     sympy.sinh: torch.sinh,
     sympy.cosh: torch.cosh,
     sympy.tanh: torch.tanh,

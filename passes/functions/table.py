@@ -15,28 +15,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from passes.functions.exact_gradient import with_derivative
+
 REACH = 32
 _COARSEST, _FINEST = 64, 1024
 _TOLERANCE = 2e-7
 
 Slope = Callable[[Tensor], Tensor]
-Coefficients = NDArray[np.float32]
+Coefficients = NDArray[np.float64]
 Grid = NDArray[Any]
 
 
 def tabulate(slope: Slope) -> Coefficients:
-    """Integrate ``slope`` (float64 to float64, elementwise, positive) on the coarsest grid that is precise enough.
+    """Integrate ``slope`` (float64 to float64, elementwise, of one sign) on the coarsest grid that is precise enough.
 
     Returns:
-        float32 array of shape (4, 2, cells + 1): the cubic's coefficients by ascending power of the position in the
+        float64 array of shape (4, 2, cells + 1): the cubic's coefficients by ascending power of the position in the
         cell, in [0, 1), for x ≥ 0 and x < 0, for each cell outwards. The last cell is the straight line. The same input
         gives the same bits.
     """
     per_unit = _COARSEST
     while _slope_error(slope, per_unit) > _TOLERANCE and per_unit < _FINEST:
         per_unit *= 2
-    sides = [_cubics(slope, per_unit, sign) for sign in (1.0, -1.0)]
-    return np.stack(sides, axis=1).astype(np.float32)
+    return np.stack([_cubics(slope, per_unit, sign) for sign in (1.0, -1.0)], axis=1)
 
 
 def _evaluate(slope: Slope, x: Grid) -> Grid:
@@ -74,39 +75,66 @@ def _slope_error(slope: Slope, per_unit: int) -> float:
     return worst
 
 
+def _as_wide(x: Tensor, single: Tensor, double: Tensor) -> Tensor:
+    return double.to(x.device) if x.dtype == torch.float64 else single
+
+
+torch.fx.wrap("_as_wide")
+
+
 class Table(nn.Module):
     """Evaluates a tabulated integral.
 
-    Elementwise; the input is float32 or float64, the result has its dtype and float32's precision. The table is derived
-    from the function, so it is no part of the state dict, and it stays float32 when the model is cast.
+    Elementwise, any floating dtype; float64 in float64, others in float32. The table is derived from the function, so
+    it is no part of the state dict, and it stays float32 (beside its float64 original) when the model is cast.
+
+    Args:
+        coefficients: what :func:`tabulate` gives.
+        slope: the function that was integrated, as operations that autograd knows: the gradient is then exactly this.
+            None differentiates the cubics.
     """
 
     coefficients: Tensor
 
-    def __init__(self, coefficients: Coefficients) -> None:
+    def __init__(self, coefficients: Coefficients, slope: Slope | None = None) -> None:
         super().__init__()
         self.cells = coefficients.shape[2] - 1
         self.per_unit = self.cells // REACH
-        self.register_buffer("coefficients", torch.from_numpy(coefficients.reshape(4, -1)), persistent=False)
+        self.slope = slope
+        self.exact = torch.from_numpy(coefficients.reshape(4, -1).astype(np.float64))
+        self.register_buffer("coefficients", self.exact.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return g of ``x``."""
-        negative = x < 0
-        position = torch.where(negative, -x, x) * self.per_unit
-        cell = position.detach().clamp(max=self.cells).floor()
-        t = position - cell
+        return with_derivative(x, self.interpolate, self.cubic_slope if self.slope is None else self.slope)
+
+    def interpolate(self, x: Tensor) -> Tensor:
+        """Return the cubics' value at ``x``, float32 or float64."""
+        (c0, c1, c2, c3), t = self._cell(x)
+        return c0 + t * (c1 + t * (c2 + t * c3))
+
+    def cubic_slope(self, x: Tensor) -> Tensor:
+        """Return the cubics' slope at ``x``, float32 or float64."""
+        (_, c1, c2, c3), t = self._cell(x)
+        inward = torch.where(x < 0, -self.per_unit, self.per_unit)
+        return (c1 + t * (2 * c2 + t * (3 * c3))) * inward
+
+    def _cell(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the coefficients of each point's cell, and its position there."""
+        # |x|, with a slope of 1 at 0 where the cubics themselves are differentiated.
+        position = torch.add(x, torch.relu(-x), alpha=2) * self.per_unit
         # NaN has no cell: the second clamp keeps the index in range, and t carries the NaN.
-        index = cell.to(torch.int64).clamp(0, self.cells) + negative * (self.cells + 1)
-        c0, c1, c2, c3 = (self.coefficients[power][index] for power in range(4))
-        value = c0 + t * (c1 + t * (c2 + t * c3))
-        result: Tensor = value.to(x.dtype)
-        return result
+        cell = position.detach().clamp(max=self.cells).to(torch.int32).clamp(min=0)
+        index = (cell + (x < 0) * (self.cells + 1)).flatten()
+        table = _as_wide(x, self.coefficients, self.exact)
+        rows = [torch.index_select(table[power], 0, index).view_as(x) for power in range(4)]
+        return rows, position - cell
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        exact = self.coefficients
+        single = self.coefficients
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.coefficients.dtype != torch.float32:
-            self.coefficients = exact.to(self.coefficients.device)
+            self.coefficients = single.to(self.coefficients.device)
         return self
 
     def extra_repr(self) -> str:

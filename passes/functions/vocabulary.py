@@ -6,7 +6,6 @@ import ast
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 
 import sympy
 
@@ -20,31 +19,36 @@ class Word:
 
     Attributes:
         meaning: makes the SymPy expression from the arguments.
-        least: the fewest arguments it takes.
-        most: the most arguments it takes.
+        arguments: how many it takes.
+        real: whether SymPy must be able to tell that they are real: where it cannot, it may take minutes to find out
+            what the function of a complex number is.
+        kinked: whether its slope jumps, so that it has pieces, which multiply.
     """
 
     meaning: Callable[..., sympy.Expr]
-    least: int = 1
-    most: int = 1
+    arguments: int = 1
+    real: bool = False
+    kinked: bool = False
 
-    def __call__(self, *arguments: sympy.Expr) -> sympy.Expr:
-        """Return the expression of the function at ``arguments``."""
-        return self.meaning(*arguments)
-
-    def require_arguments(self, name: str, count: int) -> None:
-        """Check the number of arguments.
+    def apply(self, name: str, arguments: list[sympy.Expr]) -> sympy.Expr:
+        """Return the expression of the function, which the user calls ``name``.
 
         Raises:
-            UsageError: the function takes more, or fewer.
+            UsageError: it takes another number of arguments, or one that is not known to be real.
         """
-        if not self.least <= count <= self.most:
-            takes = str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
+        if len(arguments) != self.arguments:
             raise UsageError(
-                expected=f"{name} with {takes} argument{'s' if takes != '1' else ''}",
-                found=str(count),
+                expected=f"{name} with {self.arguments} argument{'s' if self.arguments > 1 else ''}",
+                found=str(len(arguments)),
                 remedy="correct the expression",
             )
+        if self.real and not all(argument.is_real for argument in arguments):
+            raise UsageError(
+                expected=f"an argument of {name} that is a finite real number everywhere, as its form shows",
+                found="one with a root, logarithm or quotient that may be undefined",
+                remedy="write it another way",
+            )
+        return self.meaning(*arguments)
 
 
 def relu(u: sympy.Expr) -> sympy.Expr:
@@ -52,19 +56,16 @@ def relu(u: sympy.Expr) -> sympy.Expr:
     return maximum(u, sympy.S.Zero)
 
 
-def maximum(*values: sympy.Expr) -> sympy.Expr:
-    """Return the greatest value, as pieces, whose derivative SymPy leaves free of distributions."""
-    return reduce(lambda a, b: sympy.Piecewise((a, a > b), (b, True)), values)
+def maximum(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    """Return the greater of two values, as pieces where they have none themselves: SymPy takes minutes over nests."""
+    if a.has(sympy.Piecewise, sympy.Abs) or b.has(sympy.Piecewise, sympy.Abs):
+        return (a + b + sympy.Abs(a - b)) / 2
+    return sympy.Piecewise((a, a > b), (b, True))
 
 
-def minimum(*values: sympy.Expr) -> sympy.Expr:
-    """Return the least value, as pieces."""
-    return reduce(lambda a, b: sympy.Piecewise((a, a < b), (b, True)), values)
-
-
-def absolute(u: sympy.Expr) -> sympy.Expr:
-    """Return ``|u|``; as pieces where SymPy cannot tell that ``u`` is real, and would look for its complex modulus."""
-    return sympy.Abs(u) if u.is_real else maximum(u, -u)
+def minimum(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    """Return the lesser of two values."""
+    return -maximum(-a, -b)
 
 
 CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E}
@@ -76,26 +77,23 @@ OPERATORS: dict[type[ast.operator], Callable[[sympy.Expr, sympy.Expr], sympy.Exp
     ast.Div: operator.truediv,
 }
 
-_MOST = 4
-
 FUNCTIONS: dict[str, Word] = {
     "exp": Word(sympy.exp),
     "log": Word(sympy.log),
     "sqrt": Word(sympy.sqrt),
     "sin": Word(sympy.sin),
     "cos": Word(sympy.cos),
-    "sinh": Word(sympy.sinh),
-    "cosh": Word(sympy.cosh),
-    "tanh": Word(sympy.tanh),
+    "sinh": Word(sympy.sinh, real=True),
+    "cosh": Word(sympy.cosh, real=True),
+    "tanh": Word(sympy.tanh, real=True),
     "atan": Word(sympy.atan),
     "erf": Word(sympy.erf),
     "sigmoid": Word(sigmoid),
     "softplus": Word(softplus),
-    "relu": Word(relu),
-    "Abs": Word(absolute),
-    "abs": Word(absolute),
-    "Max": Word(maximum, 2, _MOST),
-    "max": Word(maximum, 2, _MOST),
-    "Min": Word(minimum, 2, _MOST),
-    "min": Word(minimum, 2, _MOST),
+    "relu": Word(relu, real=True, kinked=True),
+    "abs": Word(sympy.Abs, real=True, kinked=True),
+    "max": Word(maximum, 2, real=True, kinked=True),
+    "min": Word(minimum, 2, real=True, kinked=True),
 }
+# As SymPy writes them.
+FUNCTIONS |= {name: FUNCTIONS[name.lower()] for name in ("Abs", "Max", "Min")}

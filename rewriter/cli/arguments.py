@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rewriter.calibration import read_calibration
 from rewriter.errors import UsageError
 
 SourceArgument = Annotated[
@@ -37,6 +38,10 @@ def method_options(
     width: Annotated[str, typer.Option(help="match, paper, keep or a number of hidden units")] = "match",
     multiple: Annotated[int, typer.Option(help="round matched widths down to a multiple of this")] = 1,
     alpha: Annotated[float | None, typer.Option(help="the lift α of adversarial functions")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="example inputs that methods measure on: .npy, .npz or .safetensors"),
+    ] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="only sites at these module paths")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="no site at these module paths")] = None,
     seed: Annotated[int, typer.Option(help="seed of the new weights")] = 0,
@@ -48,7 +53,7 @@ def method_options(
     """Gather the options of a rewrite as the Python doors take them; what was not given is left out.
 
     Raises:
-        UsageError: a ``--set`` without a name and a value.
+        UsageError: a ``--set`` without a name and a value, or a calibration file that cannot be read.
     """
     given: dict[str, Any] = {
         "method": method,
@@ -61,6 +66,8 @@ def method_options(
     }
     optional = {"activation": activation, "terms": terms, "alpha": alpha}
     given |= {name: value for name, value in optional.items() if value is not None}
+    if calibration is not None:
+        given["calibration"] = read_calibration(calibration)
     return given | dict(_setting(text) for text in settings or ())
 
 

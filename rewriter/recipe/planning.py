@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
 from torch import nn
 
+from rewriter.calibration import observe
 from rewriter.counting import count_parameters
 from rewriter.errors import CaptureError
 from rewriter.methods import Method, MethodConfig, Placement, get_method
@@ -26,20 +28,22 @@ def draft(
     options: Mapping[str, Any],
     *,
     source: SourceRecord | None = None,
+    calibration: Iterable[Any] | None = None,
 ) -> Recipe:
     """Plan a rewrite; the model is not changed.
 
     Args:
-        model: the model as it is; its weights are not read, so they may be on the ``meta`` device.
+        model: the model as it is; without calibration its weights are not read, so they may be on the ``meta`` device.
         method_name: which method.
         options: the engine's and the method's options together.
         source: a record of where the model came from, kept in the recipe.
+        calibration: example inputs; methods that observe what enters the activations run the model on them.
 
     Returns:
         A recipe, with no sites when the method finds none.
 
     Raises:
-        UsageError: an unknown method or option, or a value that does not fit.
+        UsageError: an unknown method or option, or a value or calibration input that does not fit.
         CaptureError: a module could not be captured and ``strict`` was given.
     """
     method = get_method(method_name)
@@ -53,6 +57,8 @@ def draft(
             remedy="leave --strict out to rewrite what was captured",
         )
     matches = match(traced)
+    if calibration is not None and method.observes:
+        matches = replace(matches, sites=observe(traced, matches.sites, calibration))
     misses = [MissRecord(path=miss.path, function=miss.function, reason=miss.reason) for miss in matches.misses]
     misses += [
         MissRecord(path=u.path or "(model)", function=u.kind, reason=f"not captured: {u.reason}")

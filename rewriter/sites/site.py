@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from rewriter.tracing.spellings import Activation
 
@@ -49,6 +49,7 @@ class Site:
         project: the second linear of an MLP, else None.
         not_an_mlp: why a lone site cannot be rewritten as an MLP, else None.
         activation_parameters: number of trainable parameters of the activation it has now.
+        samples: values that entered the activation on calibration inputs, float32 ``[N]``; None without calibration.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class Site:
     project: nn.Linear | None
     not_an_mlp: str | None
     activation_parameters: int
+    samples: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> str:

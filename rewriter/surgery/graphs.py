@@ -11,7 +11,13 @@ from torch import fx, nn
 from rewriter.errors import UsageError
 from rewriter.recipe import SiteRecord
 from rewriter.tracing import trace
-from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
+from rewriter.tracing.own_forward import (
+    NotRewritableError,
+    activation_gate,
+    activation_input,
+    call_nodes,
+    own_forward,
+)
 from rewriter.tracing.spellings import activation_of_function, activation_of_module
 
 
@@ -90,10 +96,9 @@ def _activation(owner: nn.Module, node: fx.Node) -> str:
 
 
 def _replace_call(graph: fx.Graph, node: fx.Node, name: str) -> None:
-    gate = next((a for a in node.all_input_nodes if list(a.users) == [node] and len(node.all_input_nodes) == 2), None)
-    value = gate.args[0] if gate is not None else node.args[0] if node.args else node.kwargs["input"]
+    gate = activation_gate(node)
     with graph.inserting_before(node):
-        new = graph.call_module(name, (value,))
+        new = graph.call_module(name, (activation_input(node),))
     node.replace_all_uses_with(new)
     graph.erase_node(node)
     if gate is not None:

@@ -44,8 +44,8 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
-    for owner in sorted(edited, key=_height):
-        model = _put_code(model, names, owner, edited[owner])
+    for owner, code in edited.items():
+        model = _put_code(model, names, owner, code)
     return model
 
 
@@ -66,7 +66,3 @@ def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode
 def _put(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, module)
-
-
-def _height(path: str) -> tuple[bool, int]:
-    return path == "", -path.count(".")

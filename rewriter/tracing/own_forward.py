@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from rewriter.tracing.calls import Signature
@@ -22,9 +23,15 @@ class _OwnForwardTracer(fx.Tracer):
     def __init__(self, parameters: tuple[str, ...]) -> None:
         super().__init__()
         self._names = parameters
+        self._context = _context()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
+
+    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
+        if _context() != self._context:
+            raise NotRewritableError("its code enters a context such as autocast or no_grad, which a graph would lose")
+        return super().create_node(kind, *args, **kwargs)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -72,13 +79,33 @@ def call_nodes(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op.startswith("call_")]
 
 
+def activation_input(node: fx.Node) -> fx.Node:
+    """Give the value that enters the activation which a call computes; for ``x * sigmoid(x)``, ``x``."""
+    gate = activation_gate(node)
+    value = gate.args[0] if gate is not None else node.args[0] if node.args else node.kwargs["input"]
+    assert isinstance(value, fx.Node)
+    return value
+
+
+def activation_gate(node: fx.Node) -> fx.Node | None:
+    """Give the sigmoid inside an activation written as ``x * sigmoid(x)``, else None."""
+    inputs = node.all_input_nodes
+    return next((value for value in inputs if list(value.users) == [node] and len(inputs) == 2), None)
+
+
 def _trace(module: nn.Module, signature: Signature) -> fx.Graph:
     try:
         return _OwnForwardTracer(signature.traced).trace(module)
+    except NotRewritableError:
+        raise
     except Exception as error:  # a user's forward may raise anything when it is given proxies
         raise NotRewritableError(
             f"the code of {type(module).__name__} cannot be traced alone ({reason(error)})"
         ) from None
+
+
+def _context() -> tuple[bool, ...]:
+    return torch.is_grad_enabled(), *(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
 
 
 def _state(module: nn.Module) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from rewriter.tracing.calls import Call, Signature, signature_of_call
@@ -51,8 +52,10 @@ class LeafRetryTracer(fx.Tracer):
         """Say whether ``m`` is taken as one operation."""
         if isinstance(m, nn.Sequential | nn.ModuleList | nn.ModuleDict):
             return False
-        inherited = getattr(type(m).forward, "__module__", "") or ""
-        return inherited.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m)
+        if isinstance(m, torch.jit.ScriptModule):
+            return True
+        written_in = str(getattr(vars(m).get("forward", type(m).forward), "__module__", ""))
+        return written_in.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None

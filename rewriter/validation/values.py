@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from rewriter.errors import ValidationError
+from rewriter.evaluation import call, evaluating
 
 
 def check_finite(model: nn.Module, inputs: Any) -> None:
@@ -22,13 +22,8 @@ def check_finite(model: nn.Module, inputs: Any) -> None:
     Raises:
         ValidationError: an output is NaN or infinite.
     """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            outputs = call(model.eval(), inputs)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(model):
+        outputs = call(model, inputs)
     for number, value in enumerate(tree_leaves(outputs)):
         if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
             bad = int((~torch.isfinite(value)).sum())
@@ -37,10 +32,3 @@ def check_finite(model: nn.Module, inputs: Any) -> None:
                 found=f"{bad} of {value.numel()} that are NaN or infinite",
                 remedy="check the original model's outputs, then try a larger --alpha or another method",
             )
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)

@@ -115,3 +115,12 @@ def test_terms_that_a_function_does_not_have_are_refused_with_those_it_has() -> 
     model = nn.Sequential(nn.Linear(6, 12), nn.SiLU(), nn.Linear(12, 5))
     with pytest.raises(rewriter.UsageError, match="expected terms = 2 for silu; found terms = 4"):
         rewriter.plan(model, "hdfgd", terms=4)
+
+
+def test_a_function_without_a_decomposition_is_left_unless_it_was_asked_for() -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 9), nn.GELU(), nn.Linear(9, 5))
+    recipe = rewriter.plan(model, "hdfgd")
+    assert [site.path for site in recipe.sites] == ["3"]
+    assert recipe.misses[0].reason == "relu has no decomposition; name an activation to put in its place"
+    with pytest.raises(rewriter.UsageError, match="expected an activation that has a decomposition; found 'relu'"):
+        rewriter.plan(model, "hdfgd", activation="relu")

@@ -120,3 +120,13 @@ def test_a_quantised_linear_is_no_linear() -> None:
     captured = rewriter.capture(model)
     assert captured.sites == ()
     assert captured.misses[0].reason.startswith("it follows Linear")
+
+
+def test_a_linear_that_fakes_quantisation_is_no_linear() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        qconfig = torch.ao.quantization.get_default_qat_qconfig()
+        fake = torch.ao.nn.qat.Linear(4, 8, qconfig=qconfig)
+    assert isinstance(fake, nn.Linear)
+    captured = rewriter.capture(nn.Sequential(fake, nn.GELU(), nn.Linear(8, 2)))
+    assert captured.sites == ()

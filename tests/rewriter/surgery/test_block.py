@@ -93,15 +93,14 @@ class Nested(Block):
 
 def test_a_rewritten_block_inside_a_rewritten_block_is_in_its_place() -> None:
     torch.manual_seed(0)
-    model, x = nn.Sequential(Nested(), nn.Linear(4, 2)), torch.randn(3, 4)
-    result = rewriter.rewrite(model, "ga", lifted=False)
+    outer, x = Nested(), torch.randn(3, 4)
+    result = rewriter.rewrite(nn.Sequential(outer), "swap", activation="mish")
     assert {site.path for site in result.recipe.sites} == {"0:2", "0.child:3"}
     assert isinstance(result.model[0], RewrittenBlock)
     assert isinstance(result.model[0].child, RewrittenBlock)
-    hidden: dict[str, Tensor] = {}
-    result.model[0].child.relu_3.register_forward_hook(lambda m, args, out: hidden.update(child=out))
-    result.model(x)
-    assert not torch.equal(hidden["child"], torch.relu(hidden["child"])) or float(hidden["child"].min()) >= 0
+    inner = outer.child
+    h = inner.fc2(F.mish(inner.fc1(x))) + 1 + F.linear(x, inner.inner.fc.weight)
+    torch.testing.assert_close(result.model(x), outer.fc2(F.mish(outer.fc1(h))))
 
 
 def test_a_model_whose_own_code_must_change_becomes_a_graph_of_the_same_name() -> None:
@@ -132,3 +131,13 @@ def test_a_rewritten_block_can_be_rewritten_again_without_touching_the_first() -
         h = F.mish(layer(h))
     torch.testing.assert_close(twice(x), model[1](layers[2](h)))
     assert torch.equal(once(x), expected)
+
+
+def test_a_model_and_a_block_inside_it_can_both_become_graphs() -> None:
+    torch.manual_seed(0)
+    model, x = Nested(), torch.randn(3, 4)
+    after = rewriter.rewrite(model, "ga", alpha=1.0, lifted=False).model
+    assert isinstance(after, RewrittenBlock)
+    assert isinstance(after.child, RewrittenBlock)
+    x = after.child(x)
+    torch.testing.assert_close(after.fc2(F.relu(after.fc1(x))), model.fc2(F.relu(model.fc1(x))))

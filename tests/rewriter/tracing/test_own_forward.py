@@ -70,6 +70,18 @@ class CallsScaled(nn.Module):
         return self.block(x, self.scale)
 
 
+class EntersAutocast(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x)
+
+
+class EntersNoGrad(Block):
+    def between(self, h: Tensor) -> Tensor:
+        with torch.no_grad():
+            return h * 2
+
+
 def graph_of(model: nn.Module, owner: str) -> fx.Graph:
     return own_forward(trace(model), owner)
 
@@ -91,6 +103,8 @@ def test_the_graph_of_a_block_has_its_children_as_leaves_and_computes_the_same()
         (MakesATensor, "makes tensors or keeps state"),
         (KeepsState, "makes tensors or keeps state"),
         (CountsInABuffer, "makes tensors or keeps state"),
+        (EntersAutocast, "enters a context"),
+        (EntersNoGrad, "enters a context"),
     ],
 )
 def test_code_that_a_graph_would_freeze_is_refused(block: type[Block], reason: str, training: bool) -> None:

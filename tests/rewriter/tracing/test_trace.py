@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -171,3 +172,26 @@ def test_a_traced_model_can_still_be_copied_and_run() -> None:
     expected = model(x)
     trace(model)
     assert torch.equal(copy.deepcopy(model)(x), expected)
+
+
+class ChoosesItsForward(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.forward = self.plain
+
+    def plain(self, x: Tensor) -> Tensor:
+        return F.relu(self.fc(x))
+
+
+def test_a_module_that_chooses_its_forward_is_opened() -> None:
+    (root,) = trace(nn.Sequential(ChoosesItsForward())).roots
+    assert [node.name for node in root.graph.nodes if node.op.startswith("call")] == ["_0_fc", "relu"]
+
+
+def test_a_scripted_submodule_is_a_leaf() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(nn.Linear(4, 4))
+    (root,) = trace(nn.Sequential(scripted, nn.ReLU())).roots
+    assert called_paths(root.graph) == ["0", "1"]

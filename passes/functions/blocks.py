@@ -1,0 +1,41 @@
+"""Elementwise functions evaluated in blocks that stay in a processor's cache.
+
+A formula of ten operations on a large tensor would otherwise move ten large temporaries through memory. Each thread
+gets the smallest share that torch gives to a thread of its own, so every operation on a block uses all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from passes.functions import precision
+
+_PER_THREAD = 2**15
+
+
+def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) -> Tensor:
+    """Return ``function(*inputs)`` in the dtype and layout of the first input; no gradient is recorded.
+
+    Args:
+        function: elementwise; is given float32 or float64.
+        inputs: of one shape and device, any floating dtypes and strides.
+        saturate: whether float16 results are held to float16's range, rather than become infinite.
+    """
+    first = inputs[0]
+    result = torch.empty_like(first)
+    finish = precision.narrow if saturate else precision.cast
+    for *parts, target in zip(*(_blocks(value) for value in (*inputs, result)), strict=True):
+        target.copy_(finish(function(*[precision.widen(part) for part in parts]), target))
+    return result
+
+
+def _blocks(value: Tensor) -> tuple[Tensor, ...]:
+    """Split into views by shape and thread count alone, so that equal shapes are split equally."""
+    size = _PER_THREAD * torch.get_num_threads()
+    if value.device.type != "cpu" or value.numel() <= size:
+        return (value,)
+    dim = max(range(value.dim()), key=value.shape.__getitem__)
+    return value.split(max(1, size * value.shape[dim] // value.numel()), dim)

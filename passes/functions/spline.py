@@ -1,0 +1,67 @@
+"""A function on an interval as cubics on a uniform grid: how a model evaluates a numerical solution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from passes.functions.density import Function
+from passes.functions.dyadic import dyadic_knots
+
+_CELLS = 1024
+_NUDGE = 2.0**-30
+# From the values at 0, 1/3, 2/3 and 1 to the cubic's coefficients by ascending power.
+_CUBIC = np.array([[2, 0, 0, 0], [-11, 18, -9, 2], [18, -45, 36, -9], [-9, 27, -27, 9]]) / 2
+
+
+class Spline(nn.Module):
+    """Interpolates a function on [low, high]; beyond, it keeps the value at the end.
+
+    Elementwise; the input is float32 or float64, the result has its dtype and float32's precision. A jump of the
+    function at a multiple of the grid's step, such as 0, is kept. The coefficients are derived from the function, so
+    they are no part of the state dict, and they stay float32 when the model is cast.
+
+    Args:
+        function: elementwise, float64 to float64; the same function gives the same bits.
+        low: the lower end of the interval, which is widened to the grid.
+        high: the upper end.
+    """
+
+    coefficients: Tensor
+
+    def __init__(self, function: Function, low: float, high: float) -> None:
+        super().__init__()
+        knots = dyadic_knots(low, high, _CELLS)
+        step = float(knots[1] - knots[0])
+        self.first, self.per_unit, self.cells = float(knots[0]), 1 / step, len(knots) - 1
+        places = torch.tensor([_NUDGE, 1 / 3, 2 / 3, 1 - _NUDGE], dtype=torch.float64, device="cpu")
+        # Single precision from here on: exponentials that differ in their last bit give the same table everywhere.
+        values: NDArray[Any] = function(knots[:-1, None] + step * places).numpy().astype(np.float32)
+        cubics = torch.from_numpy((_CUBIC @ values.T.astype(np.float64)).astype(np.float32))
+        self.register_buffer("coefficients", cubics, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the function of ``x``."""
+        position = ((x - self.first) * self.per_unit).clamp(0, self.cells)
+        # NaN has no cell: the second clamp keeps the index in range, and t carries the NaN.
+        index = position.detach().floor().to(torch.int64).clamp(0, self.cells - 1)
+        t = position - index
+        c0, c1, c2, c3 = (self.coefficients[power][index] for power in range(4))
+        result: Tensor = (c0 + t * (c1 + t * (c2 + t * c3))).to(x.dtype)
+        return result
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        single = self.coefficients
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.coefficients.dtype != torch.float32:
+            self.coefficients = single.to(self.coefficients.device)
+        return self
+
+    def extra_repr(self) -> str:
+        """Tell the grid."""
+        return f"low={self.first}, high={self.first + self.cells / self.per_unit}, cells={self.cells}"

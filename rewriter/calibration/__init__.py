@@ -1,0 +1,6 @@
+"""Calibrate: run a model on example inputs and keep what enters its activations."""
+
+from rewriter.calibration.files import read_calibration
+from rewriter.calibration.observation import observe
+
+__all__ = ["observe", "read_calibration"]

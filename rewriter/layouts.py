@@ -1,0 +1,94 @@
+"""Layouts: the layers that compute ``W·x + b`` over one dimension, each with its own way to store W."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Layout(ABC):
+    """How one kind of layer stores a linear map.
+
+    Attributes:
+        channels_dim: the dimension of the layer's output that holds the units.
+    """
+
+    channels_dim: int
+
+    @abstractmethod
+    def fits(self, layer: nn.Module) -> bool:
+        """Say whether a layer is of this kind, subclasses with another ``forward`` excluded."""
+
+    @abstractmethod
+    def features(self, layer: Any) -> tuple[int, int]:
+        """Give the input and output widths."""
+
+    @abstractmethod
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        """Make a layer of other widths, like ``layer`` in all else, on the ``meta`` device."""
+
+
+class _Linear(Layout):
+    channels_dim = -1
+
+    def fits(self, layer: nn.Module) -> bool:
+        return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
+
+    def features(self, layer: Any) -> tuple[int, int]:
+        return layer.in_features, layer.out_features
+
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        return nn.Linear(fan_in, fan_out, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype)
+
+
+class _PointwiseConvolution(Layout):
+    channels_dim = 1
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+    def fits(self, layer: nn.Module) -> bool:
+        if not isinstance(layer, self.kinds) or not any(type(layer).forward is kind.forward for kind in self.kinds):
+            return False
+        once = {*layer.kernel_size, *layer.stride, *layer.dilation, layer.groups} == {1}
+        return once and (layer.padding == "valid" or set(layer.padding) == {0})
+
+    def features(self, layer: Any) -> tuple[int, int]:
+        return layer.in_channels, layer.out_channels
+
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        kind = next(kind for kind in self.kinds if isinstance(layer, kind))
+        return kind(fan_in, fan_out, 1, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype)
+
+
+class _TransposedLinear(Layout):
+    """transformers' Conv1D, whose weight is ``[in, out]``; known by name, so that its library is not imported."""
+
+    channels_dim = -1
+
+    def fits(self, layer: nn.Module) -> bool:
+        return f"{type(layer).__module__}.{type(layer).__qualname__}" == "transformers.pytorch_utils.Conv1D"
+
+    def features(self, layer: Any) -> tuple[int, int]:
+        return layer.nx, layer.nf
+
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        with torch.device("meta"):
+            made: nn.Module = type(layer)(fan_out, fan_in)
+        return made.to(dtype=layer.weight.dtype)
+
+
+_LAYOUTS: tuple[Layout, ...] = (_Linear(), _PointwiseConvolution(), _TransposedLinear())
+
+
+def layout_of(layer: nn.Module | None) -> Layout | None:
+    """Give the layout of a layer that computes ``W·x + b`` over one dimension, or None for any other module."""
+    return next((layout for layout in _LAYOUTS if layer is not None and layout.fits(layer)), None)
+
+
+def features(layer: nn.Module) -> tuple[int, int]:
+    """Give the input and output widths of a layer that has a layout."""
+    layout = layout_of(layer)
+    assert layout is not None
+    return layout.features(layer)
