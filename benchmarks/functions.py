@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,17 +42,26 @@ class Subject:
     branches: int = 1
 
 
-def subjects() -> dict[str, Subject]:
-    """Return what is measured: g of every activation with α = 1, then F and A of every decomposition."""
-    found = {}
-    for name in activation_names():
-        g = adversarial(name, 1.0)
-        found[f"g {name}"] = Subject(g.kind, g)
+def subjects(only: list[str]) -> dict[str, Subject]:
+    """Return what is measured: g of every activation with α = 1, then F and A of every decomposition.
+
+    Args:
+        only: keep the names that contain one of these; all, if there are none.
+    """
+    makers: dict[str, Callable[[], Subject]] = {f"g {name}": partial(_adversarial, name) for name in activation_names()}
     for name in decomposition_names():
-        terms = decomposition(name).terms
-        found[f"F {name}"] = Subject("layer", SplitActivation(name, dim=1), terms)
-        found[f"A {name}"] = Subject("layer", SplitAdversarial(name, dim=1), terms)
-    return found
+        makers[f"F {name}"] = partial(_layer, SplitActivation, name)
+        makers[f"A {name}"] = partial(_layer, SplitAdversarial, name)
+    return {name: make() for name, make in makers.items() if not only or any(part in name for part in only)}
+
+
+def _adversarial(name: str) -> Subject:
+    g = adversarial(name, 1.0)
+    return Subject(g.kind, g)
+
+
+def _layer(make: Callable[..., nn.Module], name: str) -> Subject:
+    return Subject("layer", make(name, dim=1), decomposition(name).terms)
 
 
 def step(function: Callable[[Tensor], Tensor], elements: int, branches: int = 1) -> Call:
@@ -82,10 +92,10 @@ def saved_inputs(module: nn.Module, branches: int) -> float:
     return sum(storages.values()) / points.untyped_storage().nbytes()
 
 
-def measure(names: list[str], elements: int, threads: int, rounds: int, compiled: bool) -> list[dict[str, object]]:
-    """Return one row for each subject with a name that contains one of ``names`` (all, if there are none)."""
+def measure(only: list[str], elements: int, threads: int, rounds: int, compiled: bool) -> list[dict[str, object]]:
+    """Return one row for each subject that :func:`subjects` chooses."""
     torch.set_num_threads(threads)
-    chosen = {k: s for k, s in subjects().items() if not names or any(n in k for n in names)}
+    chosen = subjects(only)
 
     def prepared(module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return torch.compile(module, fullgraph=True, dynamic=False) if compiled else module

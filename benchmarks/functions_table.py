@@ -33,9 +33,7 @@ def markdown(rows: Sequence[Row], environment: Mapping[str, str]) -> str:
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     ways = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
-    cells = {
-        (row["function"], row["mode"], row["threads"]): f"{row['milliseconds']} ({row['ratio']}×)" for row in rows
-    }
+    cells = {(row["function"], row["mode"], row["threads"]): f"{row['milliseconds']} ({row['ratio']}×)" for row in rows}
     heads = ["function", "kind", *(f"{mode}, {count} thread{'s' * (count != 1)}" for mode, count in ways), "saved"]
     functions = {row["function"]: row for row in rows}
     lines = [

@@ -34,7 +34,9 @@ _SIZES: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
         "num_decoder_layers", "num_encoder_layers", "decoder_num_hidden_layers", "num_experts_per_tok",
         "num_experts_per_token", "num_sparse_encoder_layers", "num_sparse_decoder_layers", "moe_topk",
     )),
-    (_VOCABULARY, ("vocab_size", "decoder_vocab_size", "src_vocab_size", "tgt_vocab_size", "vocab_size_per_layer_input")),
+    (_VOCABULARY, (
+        "vocab_size", "decoder_vocab_size", "src_vocab_size", "tgt_vocab_size", "vocab_size_per_layer_input",
+    )),
     (_EXPERTS, ("num_experts", "num_local_experts", "n_routed_experts")),
     (_WIDTH // _HEADS, (
         "head_dim", "d_kv", "d_head", "qk_nope_head_dim", "v_head_dim", "attention_head_size", "global_head_dim",

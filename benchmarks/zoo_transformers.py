@@ -37,20 +37,19 @@ def _load(name: str, kind: str) -> tuple[nn.Module, tuple[InputSpec, ...]]:
 
 
 def _inputs(model: Any, config: Any) -> tuple[InputSpec, ...]:
+    if hasattr(config, "num_frames"):
+        return (InputSpec(name="pixel_values", shape=(config.num_frames, 3, *_square(config))),)
     known = describe_inputs(model)
     if known:
         return known
     accepted = inspect.signature(model.forward).parameters
     text = getattr(config, "text_config", config)
     vision = getattr(config, "vision_config", config)
-    mels = getattr(config, "num_mel_bins", 16)
+    mels = int(getattr(config, "num_mel_bins", getattr(config, "feature_projection_input_dim", 16)))
     specs = {
         "input_ids": lambda: InputSpec(name="input_ids", shape=(_LENGTH,), dtype="int64", low=3, high=text.vocab_size),
         "pixel_values": lambda: InputSpec(
             name="pixel_values", shape=(getattr(vision, "num_channels", 3), *_square(vision))
-        ),
-        "pixel_values_videos": lambda: InputSpec(
-            name="pixel_values_videos", shape=(config.frames_per_clip, 3, *_square(config))
         ),
         "input_values": lambda: InputSpec(
             name="input_values", shape=(config.max_length, mels) if hasattr(config, "num_mel_bins") else (_SAMPLES,)

@@ -22,12 +22,14 @@ class GAConfig(MethodConfig):
         alpha: the lift α.
         lifted: put ``f(x) + αx`` at the sites of f, rather than plain f.
         clamp: bound on the inputs of g, where α = 0 makes it grow exponentially.
+        trainable: train the lift of every g, from ``alpha`` on; only where g has a closed form.
     """
 
     activation: str | None = None
     alpha: Annotated[float, Field(ge=0)] = 1.0
     lifted: bool = True
     clamp: Annotated[float, Field(gt=0)] = 4.0
+    trainable: bool = False
 
 
 class GASettings(BaseModel):
@@ -41,6 +43,7 @@ class GASettings(BaseModel):
     alpha: float
     lifted: bool
     clamp: float
+    trainable: bool = False
 
 
 class GA(Method[GAConfig]):
@@ -55,7 +58,7 @@ class GA(Method[GAConfig]):
         chosen = selected(site, config.activation)
         if isinstance(chosen, str):
             return chosen
-        adversarial(chosen.name, config.alpha, clamp=config.clamp, **chosen.parameters)
+        adversarial(chosen.name, config.alpha, clamp=config.clamp, trainable=config.trainable, **chosen.parameters)
         return None
 
     def place(self, site: Site, rank: int, config: GAConfig) -> Placement:
@@ -71,6 +74,7 @@ class GA(Method[GAConfig]):
             alpha=config.alpha,
             lifted=config.lifted,
             clamp=config.clamp,
+            trainable=odd and config.trainable,
         )
         label = f"g[{chosen.label}]" if odd else f"{chosen.label}{lift}"
         return Placement(function=label, branches=1, settings=settings.model_dump())
@@ -79,6 +83,6 @@ class GA(Method[GAConfig]):
         """Make f, its lifted form, or g."""
         own = GASettings.model_validate(settings)
         if own.adversarial:
-            return adversarial(own.name, own.alpha, clamp=own.clamp, **own.parameters)
+            return adversarial(own.name, own.alpha, clamp=own.clamp, trainable=own.trainable, **own.parameters)
         plain = activation(own.name, **own.parameters)
         return Lifted(plain, own.alpha) if own.lifted and own.alpha else plain

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 from torch import nn
 
-from passes.hdfgd import HDFGD, HDFGDConfig, SplitSettings, place_split, refuse_split, split_of
+from passes.hdfgd import HDFGD, MLPS, HDFGDConfig, SplitSettings, place_split, refuse_split, split_of
 from passes.layers import SplitAdversarial
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
+from rewriter.sites.site import Kind
 
 Combine = Literal["sum", "structure"]
 
@@ -40,9 +42,11 @@ class SA(Method[SAConfig]):
     name: ClassVar[str] = "sa"
     summary: ClassVar[str] = "decomposition and its split adversarial function, alternating by depth"
     config: ClassVar[type[MethodConfig]] = SAConfig
+    kinds: ClassVar[frozenset[Kind]] = MLPS
+    resizes: ClassVar[bool] = True
 
     def refuse(self, site: Site, config: SAConfig) -> str | None:
-        """Refuse what is not an MLP; a function that cannot be split, or an α too small, is the user's error."""
+        """Refuse what cannot be split; a function that cannot be split, or an α too small, is the user's error."""
         why = refuse_split(site, config)
         if why is None:
             split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
@@ -54,15 +58,18 @@ class SA(Method[SAConfig]):
             return place_split(site, config)
         found = split_of(site, config)
         settings = AdversarialSettings(
-            decomposition=found.name, clamp=config.clamp, alpha=config.alpha, combine=config.combine
+            **SplitSettings.fields_of(found, config), alpha=config.alpha, combine=config.combine
         )
         return Placement(function=f"A[{found.name}]", branches=found.terms, settings=settings.model_dump())
 
     def build(self, settings: dict[str, JsonValue], channels_dim: int) -> nn.Module:
         """Make F or A over packed branches."""
-        if "alpha" not in settings:
+        if not is_adversarial(settings):
             return HDFGD().build(settings, channels_dim)
         own = AdversarialSettings.model_validate(settings)
-        return SplitAdversarial(
-            own.decomposition, dim=channels_dim, alpha=own.alpha, combine=own.combine, clamp=own.clamp
-        )
+        return SplitAdversarial(own.find(), dim=channels_dim, alpha=own.alpha, combine=own.combine, clamp=own.clamp)
+
+
+def is_adversarial(settings: Mapping[str, JsonValue]) -> bool:
+    """Return whether a placement's settings are those of a split adversarial function, rather than of F."""
+    return settings.keys() == AdversarialSettings.model_fields.keys()

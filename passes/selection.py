@@ -39,8 +39,3 @@ def selected(site: Site, asked: str | None) -> Selection | str:
     if site.activation.name not in activation_names():
         return f"the catalogue has no {site.activation.name}; name an activation to put in its place"
     return Selection(site.activation.name, site.activation.parameters)
-
-
-def mlp_obstacle(site: Site) -> str | None:
-    """Say why a site is no MLP, for methods that rewrite MLPs only."""
-    return None if site.kind == "mlp" else f"not an MLP: {site.not_an_mlp}"

@@ -84,7 +84,9 @@ _LAYOUTS: tuple[Layout, ...] = (_Linear(), _PointwiseConvolution(), _TransposedL
 
 def layout_of(layer: nn.Module | None) -> Layout | None:
     """Give the layout of a layer that computes ``W·x + b`` over one dimension, or None for any other module."""
-    return next((layout for layout in _LAYOUTS if layer is not None and layout.fits(layer)), None)
+    if layer is None or "forward" in vars(layer):
+        return None
+    return next((layout for layout in _LAYOUTS if layout.fits(layer)), None)
 
 
 def features(layer: nn.Module) -> tuple[int, int]:

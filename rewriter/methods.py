@@ -14,6 +14,7 @@ from torch import nn
 from rewriter.errors import UsageError
 from rewriter.names import require_known
 from rewriter.sites import Site
+from rewriter.sites.site import Kind
 
 ENTRY_POINT_GROUP = "rewriter.methods"
 
@@ -50,12 +51,16 @@ class Method(ABC, Generic[Config]):
         name: the word users write.
         summary: one line for lists.
         config: the class of its options.
+        kinds: the kinds of sites it wants.
+        resizes: whether it needs a site whose layers may change their shape.
         observes: whether it looks at `Site.samples`, so that calibration inputs are run for it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     config: ClassVar[type[MethodConfig]]
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"mlp", "linear", "conv", "embedding"})
+    resizes: ClassVar[bool] = False
     observes: ClassVar[bool] = False
 
     @abstractmethod

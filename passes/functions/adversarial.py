@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 
 import sympy
-import torch
 from torch import Tensor, nn
 
 from passes.functions import precision
@@ -16,10 +15,11 @@ from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.exact_gradient import Elementwise, with_derivative
 from passes.functions.grammar import parse_expression
 from passes.functions.lift import infimum_lift, require_lift
-from passes.functions.program import Program
+from passes.functions.reciprocal import Reciprocal
 from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
 from passes.functions.symbols import x
 from passes.functions.table import Table
+from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
 from rewriter.errors import UsageError
 
@@ -37,28 +37,24 @@ class Adversarial(nn.Module):
         clamp: the bound put on the inputs, where α = 0 needs one, else None.
     """
 
-    def __init__(self, name: str, alpha: float, kind: Kind, integral: Elementwise, slope: Program) -> None:
+    def __init__(self, name: str, kind: Kind, integral: Elementwise, reciprocal: Reciprocal) -> None:
         super().__init__()
-        self.name, self.alpha, self.kind = name, alpha, kind
-        self.clamp: float | None = None
+        self.name, self.kind = name, kind
+        self.alpha, self.clamp = reciprocal.alpha, reciprocal.clamp
         self.integral = integral
-        self._slope = slope
+        self._reciprocal = reciprocal
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        return with_derivative(x, self._value, self._derivative)
+        return with_derivative(x, self._value, self._reciprocal)
 
     def derivative(self, x: Tensor) -> Tensor:
         """Return ``g'(x) = 1/(f'(x)+α)``, and 0 where the input is clamped."""
-        return precision.narrow(self._derivative(precision.widen(x)), x)
+        return precision.narrow(self._reciprocal(precision.widen(x)), x)
 
     def _value(self, x: Tensor) -> Tensor:
         integral = self.integral.interpolate if isinstance(self.integral, Table) else self.integral
         return integral(x if self.clamp is None else x.clamp(-self.clamp, self.clamp))
-
-    def _derivative(self, x: Tensor) -> Tensor:
-        slope = 1 / (self._slope(x) + self.alpha)
-        return slope if self.clamp is None else torch.where(x.abs() <= self.clamp, slope, torch.zeros_like(slope))
 
     def extra_repr(self) -> str:
         """Tell the function."""
@@ -89,14 +85,13 @@ def adversarial(
     if not (alpha == 0 and slope.needs_no_lift):
         require_lift(name, slope.expression, alpha)
     kind, integral = _solve(name, alpha, slope)
-    result = Adversarial(name, alpha, kind, integral, slope.program)
-    if alpha == 0 and not slope.is_piecewise_constant:
-        result.clamp = clamp
-    return result
+    fused = fused_slope(name, catalogue_entry(name).complete(params)) if name in activation_names() else None
+    growing = alpha == 0 and not slope.is_piecewise_constant
+    return Adversarial(name, kind, integral, Reciprocal(slope.program, alpha, fused, clamp if growing else None))
 
 
 def _expression(name: str, params: dict[str, float]) -> sympy.Expr:
-    if name in activation_names() or name.isidentifier() and name != x.name:
+    if name in activation_names() or (name.isidentifier() and name != x.name):
         return catalogue_entry(name).at(params)
     if params:
         raise UsageError(expected=f"no parameters for {name}", found=", ".join(params), remedy="write them into it")
@@ -106,7 +101,6 @@ def _expression(name: str, params: dict[str, float]) -> sympy.Expr:
 def _solve(name: str, alpha: float, slope: Slope) -> tuple[Kind, Elementwise]:
     if slope.closed is not None:
         return "closed", partial(slope.closed, alpha=alpha)
-    # The catalogue's functions without a closed form have no elementary integral, so SymPy need not search for one.
     found = None if name in activation_names() else by_sympy(slope.expression, alpha)
     return ("table", Table(tabulated(slope.expression, alpha))) if found is None else ("sympy", found)
 

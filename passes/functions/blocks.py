@@ -1,7 +1,7 @@
 """Elementwise functions evaluated in blocks that stay in a processor's cache.
 
-A formula of ten operations on a large tensor would otherwise move ten large temporaries through memory. Each thread
-gets the smallest share that torch gives to a thread of its own, so every operation on a block uses all threads.
+A formula of ten operations on a large tensor would otherwise move ten large temporaries through memory. A block grows
+with the number of threads, since torch divides each operation's block among them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from passes.functions import precision
 
-_PER_THREAD = 2**15
+_PER_THREAD = 2**16
 
 
 def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) -> Tensor:
@@ -38,4 +38,4 @@ def _blocks(value: Tensor) -> tuple[Tensor, ...]:
     if value.device.type != "cpu" or value.numel() <= size:
         return (value,)
     dim = max(range(value.dim()), key=value.shape.__getitem__)
-    return value.split(max(1, size * value.shape[dim] // value.numel()), dim)
+    return torch.split(value, max(1, size * value.shape[dim] // value.numel()), dim)

@@ -16,7 +16,7 @@ from rewriter.names import require_known
 HARD_SIGMOID = Piecewise((0, x <= -3), (1, x >= 3), (x / 6 + Rational(1, 2), True))
 TANH_GELU_SLOPE, TANH_GELU_CUBIC = sqrt(2 / pi), Rational(44715, 10**6)
 QUICK_GELU_SLOPE = Rational(1702, 1000)
-_SELU_SCALE, _SELU_SATURATION = (
+SELU_SCALE, SELU_SATURATION = (
     Rational("1.0507009873554804934193349852946"),
     Rational("1.6732632423543772848170429916717"),
 )
@@ -93,7 +93,7 @@ _CATALOGUE = {
         ),
         Activation(
             "selu",
-            Piecewise((_SELU_SCALE * x, x > 0), (_SELU_SCALE * _SELU_SATURATION * (exp(x) - 1), True)),
+            Piecewise((SELU_SCALE * x, x > 0), (SELU_SCALE * SELU_SATURATION * (exp(x) - 1), True)),
             nn.SELU,
         ),
         Activation("softplus", softplus(_beta * x) / _beta, nn.Softplus, {"beta": 1.0}),

@@ -7,7 +7,8 @@ along ``η(x) = -(p'(y)y' + p(y)y''/y')``, and the better activation is the inve
     ``f(u) - s·κ(u)``,  ``κ(u) = f'(u)·η(f(u)) = p(u)·f''(u)/f'(u) - p'(u)``.
 
 For ReLU and the standard normal density ``κ = u·e^(-u²/2)/√(2π)``: the term of CRReLU, whose ``ε`` is ``-s/√(2π)``. The
-paper trains ε from +0.01 and so lets training find the sign; s starts on the side where the entropy falls.
+paper trains ε from +0.01 and so lets training find the sign; s starts on the side where the entropy falls. As in the
+paper, what happens at the corners of f, where the inverse ends, is no part of the variation.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ than run (TorchScript tracing, ``torch.export``, ONNX, ``torch.fx``) the plain o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx
@@ -20,26 +21,55 @@ from passes.functions.blocks import blockwise
 Elementwise = Callable[[Tensor], Tensor]
 
 
-def with_derivative(x: Tensor, value: Elementwise, derivative: Elementwise) -> Tensor:
+class Derivative(Protocol):
+    """The derivative of an elementwise function, for float32 or float64."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the derivative, by operations that autograd knows."""
+
+    def times(self, upstream: Tensor, x: Tensor) -> Tensor:
+        """Return ``upstream`` times the derivative in a new tensor, by any operations."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A derivative that has no faster form."""
+
+    function: Elementwise
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the derivative."""
+        return self.function(x)
+
+    def times(self, upstream: Tensor, x: Tensor) -> Tensor:
+        """Return ``upstream`` times the derivative."""
+        return upstream * self.function(x)
+
+
+def with_derivative(x: Tensor, value: Elementwise, derivative: Derivative) -> Tensor:
     """Return ``value(x)``, differentiated by ``derivative``, in the shape and dtype of ``x``.
 
     Args:
         x: any floating dtype; float16 and bfloat16 are computed in float32.
         value: elementwise, for float32 or float64.
-        derivative: the same; made of operations that autograd knows.
+        derivative: the same.
     """
-    if isinstance(x, fx.Proxy) or torch.jit.is_tracing() or torch.compiler.is_exporting():
+    if isinstance(x, fx.Proxy) or torch.compiler.is_exporting() or _is_tracing():
         return _plain(x, value)
     rule = _Compiled if torch.compiler.is_compiling() else _Eager
-    result: Tensor = rule.apply(x, value, derivative)  # type: ignore[no-untyped-call]
+    result: Tensor = rule.apply(x, value, derivative)
     return result
+
+
+def _is_tracing() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _plain(x: Tensor, value: Elementwise) -> Tensor:
     return precision.narrow(value(precision.widen(x)), x)
 
 
-def _scaled(upstream: Tensor, x: Tensor, derivative: Elementwise) -> Tensor:
+def _scaled(upstream: Tensor, x: Tensor, derivative: Derivative) -> Tensor:
     return precision.cast(upstream * derivative(precision.widen(x)), upstream)
 
 
@@ -47,7 +77,7 @@ class _Compiled(torch.autograd.Function):
     """The rule as ``torch.compile`` can trace it: the compiler fuses, so nothing is split into blocks."""
 
     @staticmethod
-    def forward(x: Tensor, value: Elementwise, derivative: Elementwise) -> Tensor:
+    def forward(x: Tensor, value: Elementwise, derivative: Derivative) -> Tensor:
         return _plain(x, value)
 
     @staticmethod
@@ -65,7 +95,7 @@ class _Eager(torch.autograd.Function):
     """The rule in eager mode, with forward-mode differentiation and vmap."""
 
     @staticmethod
-    def forward(x: Tensor, value: Elementwise, derivative: Elementwise) -> Tensor:
+    def forward(x: Tensor, value: Elementwise, derivative: Derivative) -> Tensor:
         return blockwise(value, x, saturate=True)
 
     @staticmethod
@@ -79,7 +109,7 @@ class _Eager(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             return _scaled(upstream, x, ctx.derivative), None, None
-        return _Backward.apply(upstream, x, ctx.derivative), None, None  # type: ignore[no-untyped-call]
+        return _Backward.apply(upstream, x, ctx.derivative), None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
@@ -88,17 +118,17 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int, None, None], x: Tensor, value: Elementwise, derivative: Elementwise
+        info: Any, in_dims: tuple[int, None, None], x: Tensor, value: Elementwise, derivative: Derivative
     ) -> tuple[Tensor, int]:
-        return _Eager.apply(x, value, derivative), in_dims[0]  # type: ignore[no-untyped-call]
+        return _Eager.apply(x, value, derivative), in_dims[0]
 
 
 class _Backward(torch.autograd.Function):
     """``upstream·derivative(x)`` where no further derivative is asked for; a function, so that vmap can reach it."""
 
     @staticmethod
-    def forward(upstream: Tensor, x: Tensor, derivative: Elementwise) -> Tensor:
-        return blockwise(lambda u, point: u * derivative(point), upstream, x, saturate=False)
+    def forward(upstream: Tensor, x: Tensor, derivative: Derivative) -> Tensor:
+        return blockwise(derivative.times, upstream, x, saturate=False)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
@@ -106,10 +136,10 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], upstream: Tensor, x: Tensor, derivative: Elementwise
+        info: Any, in_dims: tuple[int | None, ...], upstream: Tensor, x: Tensor, derivative: Derivative
     ) -> tuple[Tensor, int]:
         pair = [
             value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
             for value, dim in zip((upstream, x), in_dims, strict=False)
         ]
-        return _Backward.apply(*pair, derivative), 0  # type: ignore[no-untyped-call]
+        return _Backward.apply(*pair, derivative), 0

@@ -114,7 +114,7 @@ class _Builder:
                 return OPERATORS[type(operator)](self.build(left, depth), self.build(right, depth))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 function = FUNCTIONS[require_known(name, FUNCTIONS, "function in an expression")]
-                return function.apply(name, [self.build(argument, depth) for argument in arguments])
+                return function.apply([self.build(argument, depth) for argument in arguments], _piece(node))
         raise _outside(_piece(node), "take it out")
 
     @staticmethod

@@ -73,14 +73,14 @@ def histogram(samples: Tensor) -> Histogram | None:
         samples: finite values, of any shape; at most 2^24 of them.
     """
     values = samples.detach().double().cpu().flatten()
-    low, quarter, three_quarters, high = torch.quantile(
-        values, torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64)
-    ).tolist()
+    low = float(values.quantile(_TAIL, interpolation="lower"))
+    high = float(values.quantile(1 - _TAIL, interpolation="higher"))
+    quartiles = float(values.quantile(0.75)) - float(values.quantile(0.25))
     kept = values[(values >= low) & (values <= high)]
     spread = float(kept.std(correction=0))
     if not spread > 1e-12 * max(abs(low), abs(high)):
         return None
-    robust = min(spread, (three_quarters - quarter) / 1.349) or spread
+    robust = min(spread, quartiles / 1.349) or spread
     bandwidth = max(robust * (4 / (5 * len(kept))) ** (1 / 7), _BINS_PER_BANDWIDTH * (high - low) / _MOST_BINS)
     bins = math.ceil(_BINS_PER_BANDWIDTH * (high - low) / bandwidth)
     step = (high - low) / bins

@@ -21,6 +21,12 @@ from torch.nn import functional
 from passes.functions.symbols import sigmoid, softplus
 from rewriter.errors import UsageError
 
+
+def _softplus(u: Tensor) -> Tensor:
+    # torch's own threshold of 20 leaves an error of e^-20.
+    return functional.softplus(u, threshold=40.0)
+
+
 _FUNCTIONS: dict[type[sympy.Basic], Callable[..., Any]] = {
     sympy.exp: torch.exp,
     sympy.log: torch.log,
@@ -34,7 +40,7 @@ _FUNCTIONS: dict[type[sympy.Basic], Callable[..., Any]] = {
     sympy.Abs: torch.abs,
     sympy.sign: torch.sign,
     sigmoid: torch.sigmoid,
-    softplus: functional.softplus,
+    softplus: _softplus,
     sympy.StrictGreaterThan: torch.gt,
     sympy.GreaterThan: torch.ge,
     sympy.StrictLessThan: torch.lt,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol
 
 import sympy
 from torch import Tensor
 
-from passes.functions.catalogue import catalogue_entry
+from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.closed_forms import Scalar, under_softsign, under_squared_tanh
 from passes.functions.families import Family, Line
 from passes.functions.integral import Integral
@@ -22,7 +21,14 @@ from passes.functions.symbols import x
 from passes.functions.table import Coefficients, tabulate
 
 Kind = Literal["closed", "sympy", "table"]
-LiftedIntegral = Callable[[Tensor, Scalar], Tensor]
+
+
+class LiftedIntegral(Protocol):
+    """An antiderivative of ``1/(s+α)``, elementwise, for float32 or float64."""
+
+    def __call__(self, x: Tensor, alpha: Scalar) -> Tensor:
+        """Return its value at ``x``."""
+
 
 # Slopes that are in no family but have a closed integral all the same, for alpha > 0.
 _SINGULAR: dict[str, LiftedIntegral] = {"softsign": under_softsign, "tanhshrink": under_squared_tanh}
@@ -35,8 +41,7 @@ class Slope:
     Attributes:
         expression: in ``x``.
         program: the same as torch operations.
-        closed: ``(x, α) -> g``, where one is known; α > 0, or 0 if ``growing`` says so.
-        growing: whether g without a lift exists and grows exponentially.
+        closed: ``(x, α) -> g``, where one is known.
     """
 
     expression: sympy.Expr
@@ -78,6 +83,11 @@ def _family(slope: sympy.Expr) -> Family | Line | None:
     return recognise(slope)
 
 
+@lru_cache(maxsize=1)
+def _catalogued() -> frozenset[sympy.Expr]:
+    return frozenset(slope_of(catalogue_entry(name).at({})).expression for name in activation_names())
+
+
 @lru_cache(maxsize=64)
 def tabulated(slope: sympy.Expr, alpha: float) -> Coefficients:
     """Return the table of g, for a slope without a closed form."""
@@ -87,5 +97,10 @@ def tabulated(slope: sympy.Expr, alpha: float) -> Coefficients:
 
 @lru_cache(maxsize=64)
 def by_sympy(slope: sympy.Expr, alpha: float) -> SymbolicIntegral | None:
-    """Return g as SymPy finds it in the time it is given, verified against the table."""
+    """Return g as SymPy finds it in the time it is given, verified against the table, or None.
+
+    The catalogue's functions without a closed form have no elementary integral, so none is searched for.
+    """
+    if slope in _catalogued():
+        return None
     return symbolic_integral(1 / (slope + sympy.Rational(repr(float(alpha)))), tabulated(slope, alpha))

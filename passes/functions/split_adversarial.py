@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from passes.functions import precision
+from passes.functions.growth import overflows
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_terms import split_term
 from passes.functions.symbols import variables
@@ -27,7 +28,7 @@ class SplitAdversarialFunction(nn.Module):
         terms: the modules of ``G₁ … Gₙ``.
         structure: the decomposition's own F that combines them, or None for their sum.
         input_clamp: the bound on the inputs, where α = 0 needs one, else None.
-        term_clamp: the bound on the ``Gᵢ`` that enter ``structure``, where it grows exponentially, else None.
+        term_clamp: the bound on the ``Gᵢ`` that enter ``structure``, where it overflows, else None.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ def split_adversarial(
         terms: n.
         alpha: the lift; 0 only where every term has a closed form.
         combine: ``"sum"`` for ``ΣGᵢ(xᵢ)``, ``"structure"`` for ``F(G₁(x₁), …, Gₙ(xₙ))``.
-        clamp: the bound that keeps exponential growth finite: on the inputs if α = 0, on the Gᵢ in an exponential F.
+        clamp: the bound that keeps exponential growth finite: on the inputs if α = 0, on the Gᵢ in an F that overflows.
 
     Raises:
         UsageError: unknown ``combine``, a negative α, or α = 0 where a term has no closed form.
@@ -84,7 +85,7 @@ def split_adversarial(
         modules,
         structure,
         input_clamp=clamp if alpha == 0 else None,
-        term_clamp=clamp if expression.has(sympy.exp) else None,
+        term_clamp=clamp if structure is not None and overflows(structure, terms) else None,
     )
 
 

@@ -16,7 +16,7 @@ from passes.functions.families import Constant, Exponential, Family
 from passes.functions.program import compile_expression
 from passes.functions.recognition import recognise
 from passes.functions.symbols import variables, x
-from passes.functions.table import Coefficients, Table, tabulate
+from passes.functions.table import REACH, Coefficients, Table, tabulate
 from rewriter.errors import UsageError
 
 
@@ -98,10 +98,12 @@ def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> Fami
 def _tabulated(slope: sympy.Expr, alpha: float) -> Coefficients:
     program = compile_expression(slope, (x,))
 
+    # Where a slope vanishes on an interval, it has the sign it has elsewhere.
+    values = program(torch.linspace(-REACH, REACH, 64 * REACH + 1, dtype=torch.float64, device="cpu"))
+    idle = -1.0 if bool((values <= 0).all()) else 1.0
+
     def reciprocal(points: Tensor) -> Tensor:
         value = program(points)
-        # A slope that vanishes on an interval has the sign it has elsewhere.
-        rest = torch.where(value == 0, torch.where((value <= 0).all() & (value < 0).any(), -1.0, 1.0), value.sign())
-        return rest / (value.abs() + alpha)
+        return torch.where(value == 0, idle, value.sign()) / (value.abs() + alpha)
 
     return tabulate(reciprocal)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from passes.functions.exact_gradient import with_derivative
+from passes.functions.exact_gradient import Derivative, Formula, with_derivative
 
 REACH = 32
 _COARSEST, _FINEST = 64, 1024
@@ -90,28 +90,27 @@ class Table(nn.Module):
 
     Args:
         coefficients: what :func:`tabulate` gives.
-        slope: the function that was integrated, as operations that autograd knows: the gradient is then exactly this.
-            None differentiates the cubics.
+        slope: the function that was integrated: the gradient is then exactly this. None takes the cubics' slope.
     """
 
     coefficients: Tensor
 
-    def __init__(self, coefficients: Coefficients, slope: Slope | None = None) -> None:
+    def __init__(self, coefficients: Coefficients, slope: Derivative | None = None) -> None:
         super().__init__()
         self.cells = coefficients.shape[2] - 1
         self.per_unit = self.cells // REACH
-        self.slope = slope
+        self.derivative = Formula(self.cubic_slope) if slope is None else slope
         self.exact = torch.from_numpy(coefficients.reshape(4, -1).astype(np.float64))
         self.register_buffer("coefficients", self.exact.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return g of ``x``."""
-        return with_derivative(x, self.interpolate, self.cubic_slope if self.slope is None else self.slope)
+        return with_derivative(x, self.interpolate, self.derivative)
 
     def interpolate(self, x: Tensor) -> Tensor:
         """Return the cubics' value at ``x``, float32 or float64."""
         (c0, c1, c2, c3), t = self._cell(x)
-        return c0 + t * (c1 + t * (c2 + t * c3))
+        return torch.addcmul(c0, t, torch.addcmul(c1, t, torch.addcmul(c2, t, c3)))
 
     def cubic_slope(self, x: Tensor) -> Tensor:
         """Return the cubics' slope at ``x``, float32 or float64."""
@@ -121,11 +120,10 @@ class Table(nn.Module):
 
     def _cell(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the coefficients of each point's cell, and its position there."""
-        # |x|, with a slope of 1 at 0 where the cubics themselves are differentiated.
-        position = torch.add(x, torch.relu(-x), alpha=2) * self.per_unit
-        # NaN has no cell: the second clamp keeps the index in range, and t carries the NaN.
-        cell = position.detach().clamp(max=self.cells).to(torch.int32).clamp(min=0)
-        index = (cell + (x < 0) * (self.cells + 1)).flatten()
+        position = x.abs() * self.per_unit
+        cell = position.detach().clamp(max=self.cells).floor()
+        # NaN has no cell: the second clamp keeps the index in range, and the position carries the NaN.
+        index = torch.add(cell.to(torch.int32).clamp(min=0), x < 0, alpha=self.cells + 1).flatten()
         table = _as_wide(x, self.coefficients, self.exact)
         rows = [torch.index_select(table[power], 0, index).view_as(x) for power in range(4)]
         return rows, position - cell

@@ -30,22 +30,22 @@ class Word:
     real: bool = False
     kinked: bool = False
 
-    def apply(self, name: str, arguments: list[sympy.Expr]) -> sympy.Expr:
-        """Return the expression of the function, which the user calls ``name``.
+    def apply(self, arguments: list[sympy.Expr], piece: str) -> sympy.Expr:
+        """Return the expression of the function; ``piece`` is the user's text of the call, for messages.
 
         Raises:
             UsageError: it takes another number of arguments, or one that is not known to be real.
         """
         if len(arguments) != self.arguments:
             raise UsageError(
-                expected=f"{name} with {self.arguments} argument{'s' if self.arguments > 1 else ''}",
-                found=str(len(arguments)),
+                expected=f"a call with {self.arguments} argument{'s' if self.arguments > 1 else ''}",
+                found=piece,
                 remedy="correct the expression",
             )
         if self.real and not all(argument.is_real for argument in arguments):
             raise UsageError(
-                expected=f"an argument of {name} that is a finite real number everywhere, as its form shows",
-                found="one with a root, logarithm or quotient that may be undefined",
+                expected="a call whose argument is finite and real everywhere, as its form shows",
+                found=f"{piece}, with a root, logarithm or quotient that may be undefined",
                 remedy="write it another way",
             )
         return self.meaning(*arguments)

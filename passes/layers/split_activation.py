@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from passes.functions import precision
-from passes.functions.library import decomposition as find
+from passes.functions.decomposition import Decomposition
 from passes.layers.packing import unpack
 
 
@@ -13,18 +13,15 @@ class SplitActivation(nn.Module):
     """``F(x₁,…,xₙ)`` on packed branches.
 
     Args:
-        decomposition: a name of the library, such as ``"tanh/4"``.
+        decomposition: F.
         dim: the channels' dimension.
-        clamp: the bound on the inputs of a decomposition that grows exponentially; others are not clamped. None lifts
+        clamp: the bound on the inputs of a decomposition that overflows; others are not clamped. None lifts
             the bound: F then overflows where its value does.
-
-    Raises:
-        UsageError: unknown decomposition.
     """
 
-    def __init__(self, decomposition: str, *, dim: int, clamp: float | None = 4.0) -> None:
+    def __init__(self, decomposition: Decomposition, *, dim: int, clamp: float | None = 4.0) -> None:
         super().__init__()
-        self.decomposition = find(decomposition)
+        self.decomposition = decomposition
         self.dim = dim
         self.clamp = clamp if self.decomposition.unbounded else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from passes.functions.library import decomposition as find
+from passes.functions.decomposition import Decomposition
 from passes.layers.packing import unpack
 
 
@@ -12,21 +12,21 @@ class SplitAdversarial(nn.Module):
     """``A(x₁,…,xₙ)`` on packed branches; every parameter is a trainable adversarial coefficient.
 
     Args:
-        decomposition: a name of the library, such as ``"tanh/4"``.
+        decomposition: the F that A is derived from.
         dim: the channels' dimension.
         alpha: the lift.
         combine: ``"sum"`` or ``"structure"``.
         clamp: the bound that keeps exponential growth finite.
 
     Raises:
-        UsageError: unknown decomposition or ``combine``, or an α too small.
+        UsageError: unknown ``combine``, or an α too small.
     """
 
     def __init__(
-        self, decomposition: str, *, dim: int, alpha: float = 1.0, combine: str = "sum", clamp: float = 4.0
+        self, decomposition: Decomposition, *, dim: int, alpha: float = 1.0, combine: str = "sum", clamp: float = 4.0
     ) -> None:
         super().__init__()
-        self.decomposition = find(decomposition)
+        self.decomposition = decomposition
         self.dim, self.alpha = dim, alpha
         self.function = self.decomposition.adversarial(alpha, combine, clamp)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from torch import nn
 
+from rewriter.layouts import features
 from rewriter.methods import Placement
 from rewriter.recipe.schema import LinearRecord, SiteRecord
-from rewriter.recipe.widths import Chain
+from rewriter.recipe.widths import Chain, Feed
 from rewriter.sites import Site
+from rewriter.sites.site import Hidden
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,32 @@ class PlacedSite:
     site: Site
     rank: int
     placement: Placement
+
+    @property
+    def resized(self) -> bool:
+        """Whether its layers change their shape."""
+        return self.placement.branches > 1
+
+    @property
+    def hidden(self) -> Hidden:
+        """The layers of a site that is resized."""
+        assert self.site.hidden is not None, f"{self.placement.function} needs an MLP, and {self.site.path} is none"
+        return self.site.hidden
+
+    @property
+    def units(self) -> int:
+        """Number of hidden units before the rewrite."""
+        return features(self.hidden.project)[0]
+
+    def feeds(self) -> list[tuple[str, nn.Module, Feed]]:
+        """List the layers that make the values of the hidden units, with their paths."""
+        branches, hidden, site = self.placement.branches, self.hidden, self.site
+        packed = hidden.half is not None
+        first = Feed(before=1 + packed, after=branches + packed, bias=_has_bias(hidden.expand))
+        made = [(site.producer, hidden.expand, first)]
+        if hidden.partner is not None:
+            made.append((str(site.partner), hidden.partner, Feed(before=1, after=1, bias=_has_bias(hidden.partner))))
+        return made
 
     def record(self, *, hidden: tuple[int, int] | None, chain: str, before: int, after: int) -> SiteRecord:
         """Write the site into a recipe; the arguments are the record's fields of those names."""
@@ -34,6 +61,7 @@ class PlacedSite:
             module=site.address.module,
             producer=site.producer,
             consumer=site.consumer,
+            partner=site.partner,
             channels_dim=site.channels_dim,
             depth=site.depth,
             rank=self.rank,
@@ -47,9 +75,9 @@ class PlacedSite:
 
 def chains_of(placed: Sequence[PlacedSite]) -> list[list[PlacedSite]]:
     """Group placed sites into chains, each in the order of its data flow; others are chains of one."""
-    resized = {p.site.producer: p for p in placed if p.placement.branches > 1}
+    resized = {p.site.producer: p for p in placed if p.resized}
     continued = {p.site.consumer for p in resized.values()}
-    chains = [[p] for p in placed if p.placement.branches == 1]
+    chains = [[p] for p in placed if not p.resized]
     for start in resized.values():
         if start.site.producer in continued:
             continue
@@ -62,36 +90,43 @@ def chains_of(placed: Sequence[PlacedSite]) -> list[list[PlacedSite]]:
 
 def chain_shape(chain: Sequence[PlacedSite], coefficients: int) -> Chain:
     """Describe the shape of a chain of MLPs; ``coefficients`` are the trainable ones of its new functions."""
-    first, *_, last = _linears(chain)
-    expanding = _linears(chain)[:-1]
     return Chain(
-        fan_in=first.in_features,
-        hidden=tuple(linear.out_features for linear in expanding),
-        branches=tuple(p.placement.branches for p in chain),
-        biases=tuple(linear.bias is not None for linear in expanding),
-        fan_out=last.out_features,
+        fan_in=features(chain[0].hidden.expand)[0],
+        hidden=tuple(p.units for p in chain),
+        feeds=tuple(tuple(feed for _, _, feed in p.feeds()) for p in chain),
+        fan_out=features(chain[-1].hidden.project)[1],
         freed=sum(p.site.activation_parameters for p in chain),
         coefficients=coefficients,
     )
 
 
-def resized_linears(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[LinearRecord]:
-    """Give the new shapes of all linears of a chain: branches are packed, one after the other, in the output."""
-    linears = _linears(chain)
-    paths = [p.site.producer for p in chain] + [str(chain[-1].site.consumer)]
-    inputs = [linears[0].in_features, *widths]
-    outputs = [p.placement.branches * width for p, width in zip(chain, widths, strict=True)]
-    outputs.append(linears[-1].out_features)
-    return [
-        LinearRecord(
-            path=path,
-            before=(linear.in_features, linear.out_features),
-            after=(inputs[number], outputs[number]),
-            bias=linear.bias is not None,
+def resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[list[LinearRecord]]:
+    """Give the new shapes of all layers of a chain, those that feed each site together, and last the final one.
+
+    Branches are packed, one after the other, in the output of the layer that is activated.
+    """
+    records: list[list[LinearRecord]] = []
+    width = features(chain[0].hidden.expand)[0]
+    for p, units in zip(chain, widths, strict=True):
+        records.append(
+            [
+                LinearRecord(
+                    path=path,
+                    before=features(layer),
+                    after=(width, feed.after * units),
+                    bias=feed.bias,
+                    half=p.hidden.half,
+                )
+                for path, layer, feed in p.feeds()
+            ]
         )
-        for number, (path, linear) in enumerate(zip(paths, linears, strict=True))
-    ]
+        width = units
+    last = chain[-1].hidden.project
+    before = features(last)
+    path = str(chain[-1].site.consumer)
+    records[-1].append(LinearRecord(path=path, before=before, after=(width, before[1]), bias=_has_bias(last)))
+    return records
 
 
-def _linears(chain: Sequence[PlacedSite]) -> list[nn.Linear]:
-    return [cast(nn.Linear, p.site.expand) for p in chain] + [cast(nn.Linear, chain[-1].site.project)]
+def _has_bias(layer: nn.Module) -> bool:
+    return getattr(layer, "bias", None) is not None

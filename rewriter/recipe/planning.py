@@ -14,7 +14,7 @@ from rewriter.calibration import observe
 from rewriter.counting import count_parameters
 from rewriter.errors import CaptureError
 from rewriter.methods import Method, MethodConfig, Placement, get_method
-from rewriter.recipe.chains import PlacedSite, chain_shape, chains_of, resized_linears
+from rewriter.recipe.chains import PlacedSite, chain_shape, chains_of, resized_layers
 from rewriter.recipe.options import RewriteOptions, split_options
 from rewriter.recipe.schema import LinearRecord, MissRecord, Recipe, SiteRecord, SourceRecord
 from rewriter.recipe.widths import hidden_widths
@@ -90,7 +90,7 @@ def _choose(
     wanted: list[Site] = []
     refused: list[MissRecord] = []
     for site in matches.sites:
-        why = _filtered(site, options) or method.refuse(site, config)
+        why = _filtered(site, options) or _unwanted(site, method) or method.refuse(site, config)
         if why is None:
             wanted.append(site)
         else:
@@ -101,6 +101,14 @@ def _choose(
 def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list[PlacedSite]:
     ranks = {depth: rank for rank, depth in enumerate(sorted({site.depth for site in sites}, reverse=True))}
     return [PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in sites]
+
+
+def _unwanted(site: Site, method: Method[Any]) -> str | None:
+    if site.kind in method.kinds and (site.hidden is not None or not method.resizes):
+        return None
+    if site.kind == "gated" and site.hidden is not None:
+        return "it is the gate of a gated MLP"
+    return f"not an MLP: {site.not_an_mlp}"
 
 
 def _filtered(site: Site, options: RewriteOptions) -> str | None:
@@ -126,7 +134,7 @@ def _resize(
     misses: list[MissRecord] = []
     for chain in chains_of(placed):
         new = [coefficients(p.placement.model_dump_json(), p.site.channels_dim) for p in chain]
-        if chain[0].placement.branches == 1:
+        if not chain[0].resized:
             sites += [_unresized(p, count) for p, count in zip(chain, new, strict=True)]
             continue
         shape = chain_shape(chain, sum(new))
@@ -136,10 +144,9 @@ def _resize(
             why = f"the budget leaves fewer than {options.multiple} hidden units for {branches} branches"
             misses += [MissRecord(path=p.site.path, function=str(p.site.activation), reason=why) for p in chain]
             continue
-        changed = resized_linears(chain, widths)
-        linears += changed
-        for number, (p, count) in enumerate(zip(chain, new, strict=True)):
-            own = changed[number:] if p is chain[-1] else changed[number : number + 1]
+        changed = resized_layers(chain, widths)
+        linears += [record for records in changed for record in records]
+        for number, (p, own, count) in enumerate(zip(chain, changed, new, strict=True)):
             sites.append(
                 p.record(
                     hidden=(shape.hidden[number], widths[number]),

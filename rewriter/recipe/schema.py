@@ -20,12 +20,22 @@ class _Record(BaseModel):
 
 
 class LinearRecord(_Record):
-    """One linear that changes its shape: ``(in, out)`` features before and after."""
+    """One layer that changes its shape.
+
+    Attributes:
+        path: where it is.
+        before: input and output width before.
+        after: the same after the rewrite.
+        bias: whether it has a bias.
+        half: for the layer of a gate with both factors packed, which half is activated (0 or 1); it then applies the
+            function of its site itself, since the code behind it cuts its output in halves.
+    """
 
     path: str
     before: tuple[int, int]
     after: tuple[int, int]
     bias: bool
+    half: int | None = None
 
     @property
     def parameters_before(self) -> int:
@@ -43,13 +53,14 @@ class SiteRecord(_Record):
 
     Attributes:
         path: the site's name.
-        kind: mlp, linear, conv or embedding.
+        kind: mlp, gated, linear, conv or embedding.
         activation: the function it had.
         owner: path of the module whose code calls the activation.
         call: which call of that code it is.
         module: path of the activation module to replace, or None to edit the owner's code.
         producer: path of the layer that feeds it.
         consumer: path of the second linear of an MLP.
+        partner: path of the other factor's layer of a gated MLP with two layers.
         channels_dim: dimension of the hidden units.
         depth: its depth in the data-flow graph.
         rank: 0 for the deepest sites; sites of equal depth share a rank.
@@ -69,6 +80,7 @@ class SiteRecord(_Record):
     module: str | None
     producer: str
     consumer: str | None
+    partner: str | None
     channels_dim: int
     depth: int
     rank: int

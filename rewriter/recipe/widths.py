@@ -11,39 +11,53 @@ PAPER_PARALLEL_MATRICES = 4
 
 
 @dataclass(frozen=True)
+class Feed:
+    """A layer that makes the values of one hidden layer.
+
+    Attributes:
+        before: how many values it makes for each hidden unit: 1, or 2 when it packs both factors of a gate.
+        after: the same after the rewrite.
+        bias: whether it has a bias.
+    """
+
+    before: int
+    after: int
+    bias: bool
+
+
+@dataclass(frozen=True)
 class Chain:
     """The shape of a chain of MLPs; a single MLP is a chain with one hidden layer.
 
     Attributes:
-        fan_in: input width of the first linear.
+        fan_in: input width of the first layer.
         hidden: hidden widths, one for each site.
-        branches: number of parallel branches of each site.
-        biases: whether the linear that feeds each site has a bias.
-        fan_out: output width of the last linear.
+        feeds: for each site, the layers that make its values: one, or two for a gate in two layers.
+        fan_out: output width of the last layer.
         freed: parameters of the activations that go away.
         coefficients: parameters of the functions that come.
     """
 
     fan_in: int
     hidden: tuple[int, ...]
-    branches: tuple[int, ...]
-    biases: tuple[bool, ...]
+    feeds: tuple[tuple[Feed, ...], ...]
     fan_out: int
     freed: int
     coefficients: int
 
-    def weights(self, hidden: Sequence[int], branches: Sequence[int]) -> int:
-        """Count weights and biases for given widths; the output bias, which never changes, is left out."""
-        total, width = 0, self.fan_in
-        for units, n, bias in zip(hidden, branches, self.biases, strict=True):
-            total += n * units * (width + bias)
-            width = units
-        return total + width * self.fan_out
-
     def fits(self, hidden: Sequence[int]) -> bool:
         """Say whether the rewritten chain has no more parameters than the original one."""
-        before = self.weights(self.hidden, [1] * len(self.hidden)) + self.freed
-        return self.weights(hidden, self.branches) + self.coefficients <= before
+        before = self._weights(self.hidden, [[feed.before for feed in feeds] for feeds in self.feeds]) + self.freed
+        after = self._weights(hidden, [[feed.after for feed in feeds] for feeds in self.feeds]) + self.coefficients
+        return after <= before
+
+    def _weights(self, hidden: Sequence[int], values: Sequence[Sequence[int]]) -> int:
+        """Count weights and biases; the output bias, which never changes, is left out."""
+        total, width = 0, self.fan_in
+        for units, feeds, counts in zip(hidden, self.feeds, values, strict=True):
+            total += sum(n * units * (width + feed.bias) for feed, n in zip(feeds, counts, strict=True))
+            width = units
+        return total + width * self.fan_out
 
 
 def hidden_widths(chain: Chain, options: RewriteOptions) -> tuple[int, ...] | None:

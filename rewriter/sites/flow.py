@@ -15,64 +15,85 @@ class NoSiteHereError(Exception):
 
 @dataclass(frozen=True)
 class Feeding:
-    """What feeds an activation: the producing node, its kind, and the norm on the way, if any."""
+    """What feeds an activation.
+
+    Attributes:
+        node: the call of the producing layer.
+        kind: what the layer is: ``linear``, ``conv`` or ``embedding``.
+        between: what stands between the layer and the activation that an MLP has not, or None.
+    """
 
     node: fx.Node
     kind: str
-    norm: str | None
+    between: str | None
 
 
-def feeding(operations: Operations, activation: fx.Node) -> Feeding:
-    """Find the linear, convolution or embedding that feeds an activation, through norms and dropouts.
+def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Feeding:
+    """Find the linear, convolution or embedding that feeds an activation, nearest first.
+
+    Norms and dropouts, sums, joins, pools and changes of shape lie on the way; products of values do not.
+
+    Args:
+        operations: classifies the nodes.
+        activation: the call of the activation.
+        inplace: whether it overwrites its input.
 
     Raises:
-        NoSiteHereError: something else feeds it, or the value on the way has another user.
+        NoSiteHereError: nothing of the kind feeds it, or it overwrites a value that is read later.
     """
-    value = activation.args[0] if activation.args else activation.kwargs.get("input")
+    entering = activation.args[0] if activation.args else activation.kwargs.get("input")
     gate = inner_gate(operations, activation)
-    user, norm = activation, None
-    while True:
-        if not isinstance(value, fx.Node):
-            raise NoSiteHereError("its input is not a traced value")
-        if isinstance(gate, fx.Node) and value is gate:
-            value = gate.args[0]
-            continue
-        if any(other not in (user, gate) and not reads_no_values(other) for other in value.users):
-            raise NoSiteHereError(f"its input, from {operations.describe(value)}, has another user")
+    if gate is not None and entering is gate:
+        entering = gate.args[0]
+    if not isinstance(entering, fx.Node):
+        raise NoSiteHereError("its input is not a traced value")
+    others = [user for user in entering.users if user not in (activation, gate) and not reads_no_values(user)]
+    if inplace and any(activation < user for user in others):
+        raise NoSiteHereError(f"it overwrites its input, from {operations.describe(entering)}, which is read later")
+    between = f"its input, from {operations.describe(entering)}, has another user" if others else None
+    blocked: fx.Node | None = None
+    seen, waiting = {entering}, [(entering, between)]
+    for value, found in waiting:
         kind = operations.producer_kind(value)
         if kind is not None:
-            return Feeding(value, kind, norm)
-        if operations.is_norm(value):
-            norm = operations.describe(value)
-        elif not operations.is_pass_through(value):
-            raise NoSiteHereError(f"it follows {operations.describe(value)}, not a linear, convolution or embedding")
-        user, value = value, value.args[0]
+            return Feeding(value, kind, found)
+        if not operations.is_pass_through(value):
+            if not operations.is_norm(value) and not operations.carries(value):
+                blocked = blocked or value
+                continue
+            verb = "stands between the first linear and the activation" if operations.is_norm(value) else "feeds it"
+            found = found or f"{operations.describe(value)} {verb}"
+        before = [node for node in value.all_input_nodes if node not in seen]
+        seen.update(before)
+        waiting += [(node, found) for node in before]
+    follows = operations.describe(blocked or entering)
+    raise NoSiteHereError(f"it follows {follows}, not a linear, convolution or embedding")
 
 
 def require_hidden(operations: Operations, activation: fx.Node, *, whole_model: bool) -> None:
-    """Refuse an activation that gates another value or is the model's output.
+    """Refuse an activation that is the model's output.
 
     Raises:
         NoSiteHereError: with that reason.
     """
-    same_value = [activation]
-    for node in same_value:
-        if gates_another_value(node):
-            raise NoSiteHereError("its output gates another value")
-        if whole_model and any(user.op == "output" for user in node.users):
-            raise NoSiteHereError("it is the model's output, not a hidden value")
-        same_value += [user for user in node.users if operations.is_pass_through(user) or keeps_values(user)]
+    if whole_model and any(user.op == "output" for node in _same_value(operations, activation) for user in node.users):
+        raise NoSiteHereError("it is the model's output, not a hidden value")
 
 
-def second_linear(operations: Operations, activation: fx.Node) -> fx.Node | str:
-    """Find the linear that alone consumes an activation; else say why there is none."""
-    node = activation
+def is_gate(operations: Operations, activation: fx.Node) -> bool:
+    """Say whether an activation, or the same value in another shape, is multiplied with another value."""
+    return any(gates_another_value(node) for node in _same_value(operations, activation))
+
+
+def second_linear(operations: Operations, hidden: fx.Node) -> fx.Node | str:
+    """Find the linear map that alone consumes a hidden value; else say why there is none."""
+    node = hidden
     while True:
         users = [user for user in node.users if not reads_no_values(user)]
         if len(users) != 1:
             return f"its hidden value has {len(users)} users"
         (user,) = users
-        if operations.is_linear(user):
+        if operations.layout(user) is not None:
             return user
         if operations.is_norm(user):
             return f"{operations.describe(user)} stands between the activation and the second linear"
@@ -92,3 +113,10 @@ def inner_gate(operations: Operations, node: fx.Node) -> fx.Node | None:
 def is_inner_gate(operations: Operations, node: fx.Node) -> bool:
     """Say whether ``node`` is the sigmoid inside ``x * sigmoid(x)``, which counts as one activation."""
     return any(user.op != "call_module" and inner_gate(operations, user) is node for user in node.users)
+
+
+def _same_value(operations: Operations, activation: fx.Node) -> list[fx.Node]:
+    same = [activation]
+    for node in same:
+        same += [user for user in node.users if operations.is_pass_through(user) or keeps_values(user)]
+    return same

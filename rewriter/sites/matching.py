@@ -11,10 +11,12 @@ from torch import fx, nn
 
 from rewriter.sites.address import Addresses
 from rewriter.sites.depth import depths
-from rewriter.sites.flow import NoSiteHereError, feeding, is_inner_gate, require_hidden, second_linear
-from rewriter.sites.obstacles import Obstacles, unseen_activations
+from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, is_inner_gate, require_hidden
+from rewriter.sites.mlp import NodesOfMLP, mlp_around
+from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.site import ActivationAddress, Kind, Miss, Site
+from rewriter.sites.site import ActivationAddress, Hidden, Kind, Miss, Site
+from rewriter.sites.unseen import unseen_activations
 from rewriter.tracing import Trace
 from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.own_forward import NotRewritableError
@@ -57,57 +59,51 @@ class _Matcher:
         self._obstacles = Obstacles(trace)
         self._sites: dict[ActivationAddress, Site] = {}
         self._refused: set[ActivationAddress] = set()
-        self._producing: dict[ActivationAddress, set[fx.Node]] = defaultdict(set)
-        self._consuming: dict[ActivationAddress, set[fx.Node]] = defaultdict(set)
+        self._nodes: dict[ActivationAddress, list[NodesOfMLP]] = defaultdict(list)
 
     def add(self, operations: Operations, node: fx.Node, activation: Activation) -> None:
         """Turn one activation call into a site, or raise the reason why it is none."""
-        source = feeding(operations, node)
-        require_hidden(operations, node, whole_model=operations.traced.path == "")
         module = operations.module(node)
         if module is not None and has_hooks(module):
             raise NoSiteHereError("the activation module has hooks, which its replacement would lose")
+        gate = is_gate(operations, node)
+        around = mlp_around(operations, node, self._obstacles, gated=gate)
+        if gate and isinstance(around, str):
+            raise NoSiteHereError("its output gates another value" + (f": {around}" if around else ""))
+        require_hidden(operations, node, whole_model=operations.traced.path == "")
+        if isinstance(around, str):
+            source = feeding(operations, node, inplace=activation.inplace)
+            producer, kind, dim = source.node, cast(Kind, source.kind), 1 if source.kind == "conv" else -1
+            around = source.between or around
+        else:
+            layout = operations.layout(around.expand)
+            assert layout is not None
+            producer, kind, dim = around.expand, "gated" if gate else "mlp", layout.channels_dim
         address = self._addresses.of(operations.traced, node)
-        expand = cast(nn.Module, operations.module(source.node))
-        second = self._second(operations, node, source.kind, source.norm, expand)
-        project = operations.module(second) if isinstance(second, fx.Node) else None
+        hidden = around.hidden(operations) if isinstance(around, NodesOfMLP) else None
+        expand = cast(nn.Module, operations.module(producer))
+        known = self._sites.get(address)
+        if known is not None and known.producer != self._path(expand):
+            raise NoSiteHereError(f"{address.path} serves several layers, which one replacement would tie together")
         site = Site(
-            kind="mlp" if project is not None else cast(Kind, source.kind),
+            kind=kind,
             activation=activation,
             address=address,
-            producer=self._names.paths(expand)[0],
-            consumer=self._names.paths(project)[0] if project is not None else None,
-            channels_dim=1 if source.kind == "conv" else -1,
+            producer=self._path(expand),
+            consumer=self._path(hidden.project) if hidden else None,
+            partner=self._path(hidden.partner) if hidden and hidden.partner else None,
+            channels_dim=dim,
             depth=self._depths[node],
-            expand=expand,
-            project=cast(nn.Linear, project),
-            not_an_mlp=second if isinstance(second, str) else None,
+            hidden=hidden,
+            not_an_mlp=around if isinstance(around, str) else None,
             activation_parameters=sum(p.numel() for p in module.parameters()) if module is not None else 0,
         )
-        self._producing[address].add(source.node)
-        if isinstance(second, fx.Node):
-            self._consuming[address].add(second)
-        known = self._sites.get(address)
-        if known is not None and known.expand is not expand:
-            raise NoSiteHereError(f"{address.path} serves several layers, which one replacement would tie together")
+        if isinstance(around, NodesOfMLP):
+            self._nodes[address].append(around)
         if known is not None and known.kind != site.kind:
-            site = known if known.kind != "mlp" else site
+            site = known if known.hidden is None else site
         if known is None or known.depth < site.depth:
             self._sites[address] = site
-
-    def _second(
-        self, operations: Operations, node: fx.Node, kind: str, norm: str | None, expand: nn.Module
-    ) -> fx.Node | str:
-        if kind != "linear":
-            return f"a {kind} feeds it, not a linear"
-        if norm is not None:
-            return f"{norm} stands between the first linear and the activation"
-        second = second_linear(operations, node)
-        if isinstance(second, fx.Node):
-            project = cast(nn.Module, operations.module(second))
-            obstacle = self._obstacles.to_resizing(expand) or self._obstacles.to_resizing(project)
-            return obstacle or second
-        return second
 
     def refuse(self, operations: Operations, node: fx.Node) -> str:
         """Remember that one call at an address is no site, so that no other call there becomes one."""
@@ -116,16 +112,19 @@ class _Matcher:
         return self._addresses.shown(operations.traced, node)
 
     def settle(self) -> tuple[Site, ...]:
-        """Drop what another call at the same address forbids; demote MLPs whose linears are called elsewhere too."""
+        """Drop what another call at the same address forbids; demote MLPs whose layers are called elsewhere too."""
         kept = (site for address, site in self._sites.items() if address not in self._refused)
-        return tuple(sorted((self._demoted(site) for site in kept), key=lambda site: site.depth))
+        settled = (site if site.hidden is None else self._settled(site, site.hidden) for site in kept)
+        return tuple(sorted(settled, key=lambda site: site.depth))
 
-    def _demoted(self, site: Site) -> Site:
-        if site.kind != "mlp":
-            return site
-        for linear, expected in ((site.expand, self._producing), (site.project, self._consuming)):
-            if self._obstacles.calls[id(linear)] != expected[site.address]:
-                path = self._names.paths(cast(nn.Module, linear))[0]
-                why = f"{path} is also called outside this MLP"
-                return replace(site, kind="linear", consumer=None, project=None, not_an_mlp=why)
+    def _settled(self, site: Site, hidden: Hidden) -> Site:
+        for layer in hidden.layers:
+            expected = {node for nodes in self._nodes[site.address] for node in nodes.calls_of(layer, hidden)}
+            if self._obstacles.calls[id(layer)] != expected:
+                why = f"{self._path(layer)} is also called outside this MLP"
+                kind: Kind = "gated" if site.kind == "gated" else "conv" if site.channels_dim == 1 else "linear"
+                return replace(site, kind=kind, consumer=None, partner=None, hidden=None, not_an_mlp=why)
         return site
+
+    def _path(self, module: nn.Module) -> str:
+        return self._names.paths(module)[0]

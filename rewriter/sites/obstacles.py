@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import torch.nn.utils.parametrize as parametrize
 from torch import Tensor, fx, nn
 
-from rewriter.sites.site import Miss
 from rewriter.tracing import Trace
 from rewriter.tracing.hooks import has_hooks
-from rewriter.tracing.spellings import activation_of_module, is_known_activation
 
 
 class Obstacles:
@@ -54,20 +51,3 @@ class Obstacles:
         opaque = {untraced.path for untraced in self._trace.untraced}
         held = next((path for path in paths if path.rpartition(".")[0] in opaque), None)
         return f"{held} belongs to code that could not be traced" if held else None
-
-
-def unseen_activations(trace: Trace) -> Iterator[Miss]:
-    """Yield a miss for every activation module that no traced graph calls, and for every closed torch block."""
-    called = {id(call.module) for traced in trace.graphs for call in traced.calls.values()}
-    reasons = {untraced.path: untraced.reason for untraced in trace.untraced}
-    for path, module in trace.names.modules.items():
-        if is_known_activation(module) and id(module) not in called:
-            parent = path.rpartition(".")[0]
-            why = reasons.get(parent)
-            text = f"{parent or 'the model'} could not be traced ({why})" if why else "no traced code calls it"
-            yield Miss(path, str(activation_of_module(module)), text)
-        elif id(module) in called and isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
-            function = getattr(module.activation, "__name__", type(module.activation).__name__)
-            yield Miss(
-                path, function, f"torch's {type(module).__name__} is one operation here; its inside is not opened"
-            )

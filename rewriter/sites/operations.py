@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from rewriter.layouts import Layout, features, layout_of
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.spellings import MULTIPLICATIONS, Activation, activation_of_function, activation_of_module
 
@@ -17,11 +18,18 @@ _NORM_MARKS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _PASS_THROUGH_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NORM_FUNCTIONS: frozenset[Any] = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm})
 _PASS_THROUGH_CALLS: frozenset[Any] = frozenset({F.dropout, F.dropout2d, torch.dropout, "contiguous"})
+_CARRYING_CALLS: frozenset[Any] = frozenset(
+    {operator.add, operator.iadd, operator.sub, torch.add, torch.sub, torch.cat, torch.concat, torch.stack, torch.mean}
+    | {torch.sum, torch.amax, torch.roll, torch.clamp, F.interpolate, F.pad, F.adaptive_avg_pool2d, F.avg_pool2d}
+    | {F.max_pool2d, F.adaptive_max_pool2d, F.pixel_shuffle, operator.truediv, torch.div}
+    | {"add", "add_", "sub", "sub_", "mean", "sum", "amax", "div", "div_", "clamp", "roll", "type_as", "float", "to"}
+)
 _SHAPE_METHODS = (
-    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "permute", "transpose", "movedim",
+    "chunk", "split", "unbind", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "permute",
+    "transpose", "movedim",
 )  # fmt: skip
 _SHAPE_CALLS: frozenset[Any] = frozenset(
-    {operator.getitem, "expand_as", "view_as", "t", *_SHAPE_METHODS}
+    {operator.getitem, "expand_as", "view_as", "reshape_as", "t", *_SHAPE_METHODS}
     | {getattr(torch, name) for name in _SHAPE_METHODS if hasattr(torch, name)}
 )
 
@@ -44,21 +52,33 @@ class Operations:
             return activation_of_module(module) if module is not None else None
         return activation_of_function(node) if node.op in ("call_function", "call_method") else None
 
-    def is_linear(self, node: fx.Node) -> bool:
-        """Say whether a node calls an ``nn.Linear`` (a subclass counts if it keeps Linear's forward)."""
+    def layout(self, node: fx.Node) -> Layout | None:
+        """Give the layout of the linear map that a node calls, or None for anything else."""
+        return layout_of(self.module(node))
+
+    def features(self, node: fx.Node) -> tuple[int, int]:
+        """Give the input and output widths of a node that has a layout."""
         module = self.module(node)
-        if not isinstance(module, nn.Linear) or "forward" in vars(module):
-            return False
-        return type(module).forward is nn.Linear.forward
+        assert module is not None
+        return features(module)
 
     def producer_kind(self, node: fx.Node) -> str | None:
         """Give ``linear``, ``conv`` or ``embedding`` for a node that can feed a site, else None."""
         module = self.module(node)
-        if self.is_linear(node):
-            return "linear"
         if isinstance(module, _CONVOLUTIONS):
             return "conv"
+        if self.layout(node) is not None:
+            return "linear"
         return "embedding" if isinstance(module, nn.Embedding) else None
+
+    def carries(self, node: fx.Node) -> bool:
+        """Say whether a node adds, joins, pools, scales or reshapes values without making new hidden units."""
+        module = self.module(node)
+        if module is not None:
+            return any(mark in type(module).__name__ for mark in ("Pool", "Upsample", "PixelShuffle", "Flatten"))
+        if node.target in MULTIPLICATIONS:
+            return sum(isinstance(argument, fx.Node) and not _is_trained(argument) for argument in node.args) == 1
+        return node.target in _CARRYING_CALLS or keeps_values(node)
 
     def is_norm(self, node: fx.Node) -> bool:
         """Say whether a node normalises: torch's functions, or a class named after a norm (libraries have theirs)."""
@@ -95,8 +115,13 @@ def keeps_values(node: fx.Node) -> bool:
 
 
 def gates_another_value(node: fx.Node) -> bool:
-    """Say whether ``node`` is multiplied with another traced value."""
+    """Say whether ``node`` is multiplied with another traced value; a trained scale of its own is none."""
     return any(
-        user.target in MULTIPLICATIONS and all(isinstance(argument, fx.Node) for argument in user.args)
+        user.target in MULTIPLICATIONS
+        and all(isinstance(argument, fx.Node) and not _is_trained(argument) for argument in user.args)
         for user in node.users
     )
+
+
+def _is_trained(node: fx.Node) -> bool:
+    return node.op == "get_attr" or (keeps_values(node) and all(map(_is_trained, node.all_input_nodes)))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rewriter.tracing.spellings import Activation
 
-Kind = Literal["mlp", "linear", "conv", "embedding"]
+Kind = Literal["mlp", "gated", "linear", "conv", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,41 @@ class ActivationAddress:
 
 
 @dataclass(frozen=True)
-class Site:
-    """An activation with the layer that feeds it and, for an MLP, the linear behind it.
+class Hidden:
+    """The layers around an activation that share its hidden width, which a rewrite may change.
 
     Attributes:
-        kind: ``mlp`` (linear → activation → linear) or what feeds a lone activation.
+        expand: the layer that makes the hidden units; of a gated MLP, the one that is activated.
+        project: the layer that consumes them.
+        partner: the other factor's layer of a gated MLP with two layers.
+        half: which half of ``expand``'s output is activated, for a gated MLP with both factors packed in one layer.
+    """
+
+    expand: nn.Module
+    project: nn.Module
+    partner: nn.Module | None = None
+    half: int | None = None
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """All layers that change their shape."""
+        return tuple(layer for layer in (self.expand, self.partner, self.project) if layer is not None)
+
+
+@dataclass(frozen=True)
+class Site:
+    """An activation with the layer that feeds it and, for an MLP, the layers of its hidden units.
+
+    Attributes:
+        kind: ``mlp`` (linear → activation → linear), ``gated`` (the same with a gate), or what feeds a lone activation.
         activation: which function the activation is.
         address: where it is called.
         producer: path of the linear, convolution or embedding that feeds it.
         consumer: path of the second linear of an MLP, else None.
+        partner: path of the other factor's layer of a gated MLP, else None.
         channels_dim: the dimension of the activation's input that holds the hidden units.
         depth: length of the longest path of operations from the model's inputs.
-        expand: the feeding module.
-        project: the second linear of an MLP, else None.
+        hidden: the layers of an MLP's hidden units, else None.
         not_an_mlp: why a lone site cannot be rewritten as an MLP, else None.
         activation_parameters: number of trainable parameters of the activation it has now.
         samples: values that entered the activation on calibration inputs, float32 ``[N]``; None without calibration.
@@ -57,10 +79,10 @@ class Site:
     address: ActivationAddress
     producer: str
     consumer: str | None
+    partner: str | None
     channels_dim: int
     depth: int
-    expand: nn.Module
-    project: nn.Linear | None
+    hidden: Hidden | None
     not_an_mlp: str | None
     activation_parameters: int
     samples: Tensor | None = field(default=None, compare=False, repr=False)
@@ -73,7 +95,7 @@ class Site:
     @property
     def paths(self) -> tuple[str, ...]:
         """All module paths that name this site in a filter."""
-        own = (self.address.owner, self.address.path, self.producer, self.consumer)
+        own = (self.address.owner, self.address.path, self.producer, self.consumer, self.partner)
         return tuple(path for path in own if path)
 
 

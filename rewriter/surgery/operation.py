@@ -6,11 +6,12 @@ from torch import fx, nn
 
 from rewriter.counting import count_parameters
 from rewriter.errors import UsageError
-from rewriter.recipe import Recipe
+from rewriter.recipe import LinearRecord, Recipe
 from rewriter.surgery.block import rewritten_block
 from rewriter.surgery.functions import site_function
 from rewriter.surgery.graphs import EditedCode, edited_code
 from rewriter.surgery.linears import resized_linear
+from rewriter.surgery.packed_gate import PackedGate
 from rewriter.tracing.names import ModuleNames
 
 
@@ -36,6 +37,9 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     names = ModuleNames(model)
     linears = {record.path: resized_linear(names, record, recipe.seed) for record in recipe.linears}
     functions = {site.path: site_function(names, site, recipe.method) for site in recipe.sites}
+    for record in recipe.linears:
+        if record.half is not None:
+            _pack_gate(recipe, record, linears, functions)
     edited = edited_code(model, recipe.sites, functions)
 
     for path, linear in linears.items():
@@ -47,6 +51,18 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for owner, code in edited.items():
         model = _put_code(model, names, owner, code)
     return model
+
+
+def _pack_gate(
+    recipe: Recipe, record: LinearRecord, linears: dict[str, nn.Module], functions: dict[str, nn.Module]
+) -> None:
+    linear = linears[record.path]
+    site = next(site for site in recipe.sites if site.producer == record.path)
+    assert isinstance(linear, nn.Linear)
+    assert record.half is not None
+    gate = PackedGate(linear, functions[site.path], site.placement.branches, record.half)
+    linears[record.path] = gate.train(linear.training)
+    functions[site.path] = nn.Identity().train(linear.training)
 
 
 def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode) -> nn.Module:

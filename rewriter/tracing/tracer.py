@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from rewriter.layouts import layout_of
 from rewriter.tracing.calls import Call, Signature, signature_of_call
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import is_known_activation
@@ -55,7 +56,9 @@ class LeafRetryTracer(fx.Tracer):
         if isinstance(m, torch.jit.ScriptModule):
             return True
         written_in = str(getattr(vars(m).get("forward", type(m).forward), "__module__", ""))
-        return written_in.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m)
+        return (
+            written_in.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m) or layout_of(m) is not None
+        )
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None

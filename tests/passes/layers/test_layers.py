@@ -14,9 +14,9 @@ WIDTH = 6
 
 def layers(name):
     return {
-        "F": SplitActivation(name, dim=1),
-        "A": SplitAdversarial(name, dim=1),
-        "A structure": SplitAdversarial(name, dim=1, combine="structure"),
+        "F": SplitActivation(decomposition(name), dim=1),
+        "A": SplitAdversarial(decomposition(name), dim=1),
+        "A structure": SplitAdversarial(decomposition(name), dim=1, combine="structure"),
     }
 
 
@@ -36,20 +36,20 @@ def test_branch_i_is_the_ith_contiguous_chunk(name, kind):
 
 def test_packs_along_any_dimension():
     inputs = torch.randn(2, 8, 5, 5)
-    assert SplitActivation("tanh/4", dim=1)(inputs).shape == (2, 2, 5, 5)
-    by_last = SplitActivation("tanh/4", dim=-1)(inputs.movedim(1, -1))
-    assert torch.equal(SplitActivation("tanh/4", dim=1)(inputs), by_last.movedim(-1, 1))
+    assert SplitActivation(decomposition("tanh/4"), dim=1)(inputs).shape == (2, 2, 5, 5)
+    by_last = SplitActivation(decomposition("tanh/4"), dim=-1)(inputs.movedim(1, -1))
+    assert torch.equal(SplitActivation(decomposition("tanh/4"), dim=1)(inputs), by_last.movedim(-1, 1))
 
 
 @pytest.mark.parametrize("kind", ["F", "A", "A structure"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("name", decomposition_names())
 def test_values_and_gradients_are_finite_far_out(name, dtype, kind):
     terms, layer = decomposition(name).terms, layers(name)[kind]
     levels = torch.tensor([-1e4, -50.0, -1.0, 0.0, 1.0, 50.0, 1e4])
     inputs = torch.cartesian_prod(*[levels] * terms).to(dtype).requires_grad_()
     result = layer(inputs)
-    (gradient,) = torch.autograd.grad(result.sum(dtype=torch.float32), inputs)
+    (gradient,) = torch.autograd.grad(result.sum(dtype=torch.float64), inputs)
     assert result.dtype == dtype
     assert result.isfinite().all()
     assert gradient.isfinite().all()
@@ -67,14 +67,17 @@ def test_unbounded_decompositions_are_clamped(name):
     far = torch.full((1, 4), 1e4)
     far[0, 2:] = -far[0, 2:] * torch.tensor([1.0, -1.0])
     near = far.clamp(-4, 4)
-    assert torch.equal(SplitActivation(name, dim=1)(far), SplitActivation(name, dim=1)(near))
+    assert torch.equal(
+        SplitActivation(decomposition(name), dim=1)(far), SplitActivation(decomposition(name), dim=1)(near)
+    )
     assert not torch.equal(
-        SplitActivation(name, dim=1, clamp=2.0)(near), SplitActivation(name, dim=1, clamp=None)(near)
+        SplitActivation(decomposition(name), dim=1, clamp=2.0)(near),
+        SplitActivation(decomposition(name), dim=1, clamp=None)(near),
     )
 
 
 def test_bounded_growth_is_not_clamped():
-    assert float(SplitActivation("silu/2", dim=0)(torch.tensor([100.0, 100.0]))) == 100.0
+    assert float(SplitActivation(decomposition("silu/2"), dim=0)(torch.tensor([100.0, 100.0]))) == 100.0
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -98,9 +101,9 @@ def test_copies_and_state_dicts_keep_the_function(kind):
 
 
 def test_text_tells_the_function():
-    assert "tanh/4" in str(SplitActivation("tanh/4", dim=1))
-    assert "exp(x1)" in str(SplitActivation("tanh/4", dim=1))
-    assert "Bell" in str(SplitAdversarial("tanh/4", dim=1))
+    assert "tanh/4" in str(SplitActivation(decomposition("tanh/4"), dim=1))
+    assert "exp(x1)" in str(SplitActivation(decomposition("tanh/4"), dim=1))
+    assert "Bell" in str(SplitAdversarial(decomposition("tanh/4"), dim=1))
 
 
 def exported():

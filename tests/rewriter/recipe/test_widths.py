@@ -9,7 +9,7 @@ from torch import nn
 
 import rewriter
 from rewriter.recipe import RewriteOptions, draft
-from rewriter.recipe.widths import Chain, hidden_widths
+from rewriter.recipe.widths import Chain, Feed, hidden_widths
 
 sizes = st.integers(1, 600)
 
@@ -19,8 +19,7 @@ def single_mlps(draw: st.DrawFn) -> Chain:
     return Chain(
         fan_in=draw(sizes),
         hidden=(draw(sizes),),
-        branches=(draw(st.integers(2, 4)),),
-        biases=(draw(st.booleans()),),
+        feeds=((Feed(1, draw(st.integers(2, 4)), draw(st.booleans())),),),
         fan_out=draw(sizes),
         freed=draw(st.integers(0, 3)),
         coefficients=draw(st.integers(0, 12)),
@@ -34,8 +33,7 @@ def chains(draw: st.DrawFn) -> Chain:
     return Chain(
         fan_in=draw(sizes),
         hidden=many(sizes),
-        branches=many(st.integers(2, 4)),
-        biases=many(st.booleans()),
+        feeds=many(st.tuples(st.builds(Feed, st.just(1), st.integers(2, 4), st.booleans()))),
         fan_out=draw(sizes),
         freed=0,
         coefficients=draw(st.integers(0, 12)),
@@ -45,7 +43,8 @@ def chains(draw: st.DrawFn) -> Chain:
 @settings(deadline=None)
 @given(single_mlps())
 def test_a_single_mlp_gets_the_width_of_the_papers_formula_with_biases(chain: Chain) -> None:
-    (hidden,), (n,), (bias,) = chain.hidden, chain.branches, chain.biases
+    (hidden,), ((feed,),) = chain.hidden, chain.feeds
+    n, bias = feed.after, feed.bias
     fan_in, fan_out = chain.fan_in, chain.fan_out
     budget = fan_in * hidden + hidden * fan_out + bias * hidden - chain.coefficients + chain.freed
     expected = min(budget // (n * (fan_in + bias) + fan_out), hidden)
@@ -79,8 +78,7 @@ def shape_of(**changes: Any) -> Chain:
     fields = {
         "fan_in": 8,
         "hidden": (33,),
-        "branches": (4,),
-        "biases": (True,),
+        "feeds": ((Feed(1, 4, True),),),
         "fan_out": 8,
         "freed": 0,
         "coefficients": 0,

@@ -29,15 +29,16 @@ def test_blocks_that_share_one_activation_object_get_one_function_each() -> None
     assert len({id(block.act) for block in result.model}) == 3
 
 
-def test_one_relu_called_twice_in_one_forward_is_two_sites() -> None:
+def test_one_relu_called_three_times_in_one_forward_is_three_sites() -> None:
     torchvision = pytest.importorskip("torchvision")
     model = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=4)
     captured = rewriter.capture(model)
     inside = [site for site in captured.sites if site.path.startswith("layer1.0")]
-    assert [site.producer for site in inside] == ["layer1.0.conv1", "layer1.0.conv2"]
+    assert [site.producer for site in inside] == ["layer1.0.conv1", "layer1.0.conv2", "layer1.0.conv3"]
     assert {site.address.module for site in inside} == {None}
     result = rewriter.rewrite(model, "ga")
-    first, second = (getattr(result.model.layer1[0], site.path.replace("layer1.0:", "relu_")) for site in inside)
+    first, second, third = (getattr(result.model.layer1[0], site.path.replace("layer1.0:", "relu_")) for site in inside)
+    assert type(first) is type(third)
     assert type(first) is not type(second)
     assert isinstance(result.model.layer1[0].relu, nn.ReLU)
 

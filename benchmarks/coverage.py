@@ -1,0 +1,124 @@
+"""Coverage: plan and rewrite the models of timm, torchvision and transformers, and write down what holds."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.coverage_table import environment_page, plan_page, rewrite_page
+from benchmarks.environment import environment
+from benchmarks.isolation import Lost, measure_apart
+from benchmarks.plan_check import PlanRow, check_plan
+from benchmarks.rewrite_check import RewriteRow, check_rewrite
+from benchmarks.row_file import RowFile
+from benchmarks.zoo import Sample, zoo
+from benchmarks.zoo_model import ZooModel
+from rewriter.errors import RewriterError
+from rewriter.methods import get_method
+from rewriter.names import require_known
+
+_PLAN = "plan"
+_PACKAGES = ("timm", "torchvision", "transformers")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model and what to do with it: ``plan`` or the name of a method."""
+
+    model: ZooModel
+    method: str
+
+
+def measure(task: Task) -> PlanRow | RewriteRow:
+    """Carry one task out; runs in a worker process."""
+    warnings.simplefilter("ignore")  # thousands of models warn of what does not concern coverage
+    return check_plan(task.model) if task.method == _PLAN else check_rewrite(task.model, task.method)
+
+
+def run(tasks: Sequence[Task], files: dict[str, RowFile], *, workers: int, limit_s: float) -> None:
+    """Measure tasks with a progress bar; every row is on the disk as soon as it is known."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("coverage", total=len(tasks))
+        for task, row in measure_apart(tasks, measure, workers=workers, limit_s=limit_s):
+            progress.update(bar, advance=1, description=f"{task.model.name} {task.method}")
+            found = _lost(task, row) if isinstance(row, Lost) else row
+            files["plan" if task.method == _PLAN else "rewrite"].add(found)
+
+
+def main(
+    library: Annotated[str, typer.Argument(help="timm, torchvision or transformers")],
+    models: Annotated[list[str] | None, typer.Option(help="a glob on names; may be repeated")] = None,
+    sample: Annotated[str, typer.Option(help="all, smallest (of each family) or ci")] = "all",
+    methods: Annotated[str, typer.Option(help="methods to rewrite with, commas between them; none: plan only")] = "",
+    output: Annotated[Path, typer.Option(help="folder of the CSV files and the page")] = Path("benchmarks/results"),
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="keep the rows that are there")] = True,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    limit: Annotated[float, typer.Option(help="seconds for one model and method")] = 600.0,
+) -> None:
+    """Plan and rewrite the models of a library; writes coverage-LIBRARY-SAMPLE{-plan,-rewrite}.csv and .md."""
+    try:
+        chosen = zoo(library, _sample(sample), models or [], _known_sizes(output, library))
+        wanted = [_PLAN, *(get_method(name).name for name in methods.split(",") if name)]
+    except RewriterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    stem = f"coverage-{library}-{sample}"
+    files = {
+        part: RowFile(output / f"{stem}-{part}.csv", kind, fresh=not resume)
+        for part, kind in (("plan", PlanRow), ("rewrite", RewriteRow))
+    }
+    done = {(row["name"], row["method"]) for file in files.values() for row in file.read()}
+    tasks = [Task(model, method) for model in chosen for method in wanted if (model.name, method) not in done]
+    try:
+        run(tasks, files, workers=workers, limit_s=limit)
+    except KeyboardInterrupt:
+        typer.echo("stopped; run the same command again to continue", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        command = "python -m benchmarks.coverage " + shlex.join(sys.argv[1:])
+        page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, command)
+        typer.echo(f"{len(tasks)} measured; see {page}")
+
+
+def write_page(path: Path, title: str, files: dict[str, RowFile], command: str) -> Path:
+    """Write the Markdown page from the rows that are on the disk."""
+    facts = {"command": f"`{command}`", **environment(), **{package: version(package) for package in _PACKAGES}}
+    lines = [f"# {title}", "", *environment_page(facts)]
+    for part, page in (("plan", plan_page), ("rewrite", rewrite_page)):
+        rows = files[part].read()
+        if rows:
+            lines += [*page(rows), ""]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return path
+
+
+def _known_sizes(output: Path, library: str) -> dict[str, int]:
+    planned = RowFile(output / f"coverage-{library}-all-plan.csv", PlanRow, fresh=False).read()
+    return {row["name"]: int(row["parameters"]) for row in planned if not row["crash"]}
+
+
+def _sample(name: str) -> Sample:
+    return cast(Sample, require_known(name, get_args(Sample), "sample"))
+
+
+def _lost(task: Task, lost: Lost) -> PlanRow | RewriteRow:
+    model = task.model
+    if task.method == _PLAN:
+        return PlanRow(model.library, model.name, model.family, crash=lost.reason)
+    row = RewriteRow(model.library, model.name, model.family, task.method)
+    return replace(row, outcome="failed", reason=lost.reason)
+
+
+if __name__ == "__main__":
+    typer.run(main)

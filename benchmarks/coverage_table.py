@@ -1,0 +1,110 @@
+"""The result page of the coverage benchmark: one line per family, totals, failures, reasons."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+Row = Mapping[str, str]
+
+
+def plan_page(rows: Sequence[Row]) -> list[str]:
+    """Write the lines about planning: rows are those of `PlanRow` as text."""
+    lines = [
+        "## Plan",
+        "",
+        "Activation calls are sites (a method may rewrite them) or misses (with a reason). *Never seen*: modules that",
+        "run an activation that is neither; *checked*: models whose forward could be run to find that out.",
+        "*÷ trace*: median ratio to `torch.fx.symbolic_trace` over the models (their number) where that works.",
+        "",
+        "| family | models | crashed | untraced modules | sites | misses | checked | never seen | plan s | ÷ trace |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    families = _by_family(rows)
+    lines += [_plan_line(family, families[family]) for family in sorted(families)]
+    lines += [_plan_line("**all**", rows), ""]
+    kinds = _sum_of_counts(row["kinds"] for row in rows)
+    lines += ["Sites by kind: " + (", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common()) or "none") + ".", ""]
+    reasons = _sum_of_counts(row["reasons"] for row in rows)
+    lines += ["| misses | reason |", "|--:|---|"]
+    lines += [f"| {count:,} | {_cell(reason)} |" for reason, count in reasons.most_common()]
+    lines += _failures("Crashes", ((row["name"], row["crash"]) for row in rows if row["crash"]))
+    unseen = ((row["name"], row["never_seen"]) for row in rows if row["never_seen"] not in ("", "[]"))
+    return lines + _failures("Models with activations never seen", unseen)
+
+
+def rewrite_page(rows: Sequence[Row]) -> list[str]:
+    """Write the lines about rewriting: rows are those of `RewriteRow` as text."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    lines = [
+        "## Rewrite",
+        "",
+        "*ok*: still its class, other weights unchanged, outputs finite, a finite gradient for every new parameter,",
+        "saved and restored bit for bit, and `generate` works where there is one.",
+        "",
+        "| family | models | " + " | ".join(f"{m}: ok | no site | failed | s" for m in methods) + " |",
+        "|---|--:|" + "--:|" * 4 * len(methods),
+    ]
+    families = _by_family(rows)
+    for family, members in [*sorted(families.items()), ("**all**", rows)]:
+        cells = [family, str(len({row["name"] for row in members}))]
+        for method in methods:
+            own = [row for row in members if row["method"] == method]
+            outcomes = Counter(row["outcome"] for row in own)
+            cells += [str(outcomes[outcome]) for outcome in ("ok", "no site", "failed")]
+            cells.append(f"{sum(float(row['seconds']) for row in own):.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    for title, outcome in (("Failures", "failed"), ("No site", "no site"), ("Out of scope", "out of scope")):
+        found = [row for row in rows if row["outcome"] == outcome]
+        lines += _failures(title, ((f"{row['name']} ({row['method']})", row["reason"]) for row in found))
+    return lines
+
+
+def environment_page(environment: Mapping[str, str]) -> list[str]:
+    """Write the lines that say where the figures come from."""
+    return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in environment.items()), ""]
+
+
+def _plan_line(family: str, rows: Sequence[Row]) -> str:
+    ratios = [float(r["plan_s"]) / float(r["trace_s"]) for r in rows if r["plan_s"] and float(r["trace_s"] or 0) > 0]
+    checked = [json.loads(row["never_seen"]) for row in rows if row["never_seen"]]
+    cells = [
+        family,
+        str(len(rows)),
+        str(sum(bool(row["crash"]) for row in rows)),
+        *(f"{sum(int(row[name]) for row in rows):,}" for name in ("untraced", "sites", "misses")),
+        str(len(checked)),
+        str(sum(map(len, checked))),
+        f"{sum(float(row['plan_s'] or 0) for row in rows):.2f}",
+        f"{median(ratios):.2f} ({len(ratios)})" if ratios else "–",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row)
+    return families
+
+
+def _sum_of_counts(texts: Iterable[str]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for text in texts:
+        total.update(json.loads(text))
+    return total
+
+
+def _failures(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found:
+        by_reason.setdefault(why, []).append(name)
+    lines = ["", f"### {title}: {sum(map(len, by_reason.values()))}", ""]
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return lines + [f"- {_cell(why)}: {', '.join(names)}" for why, names in ordered]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

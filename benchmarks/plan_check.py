@@ -1,0 +1,142 @@
+"""Plan one model of the zoo, without its weights where possible, and record what the rewriter sees."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import fx, nn
+
+import rewriter
+from benchmarks.executed import executed_activations, never_seen
+from benchmarks.zoo_model import ZooModel
+from rewriter.counting import count_parameters
+from rewriter.errors import NoSiteError
+from rewriter.sources.inputs import InputSpec, example_inputs
+from rewriter.tracing.tracer import reason
+
+_RUNNABLE: Final = 50_000_000  # parameters of a model that is run with weights when it cannot run without
+_PATH: Final = re.compile(r"\b\w+(\.\w+)+\b|(?<!\w)\d+(\.\w+)*\b")
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """What planning one model showed.
+
+    Attributes:
+        library: where the model comes from.
+        name: its name there.
+        family: the line of the table it is counted in.
+        method: always ``plan``.
+        crash: the first line of the exception that stopped it; empty when it went through.
+        device: where its weights were: ``meta`` or ``cpu``.
+        parameters: number of parameters.
+        graphs: number of traced graphs.
+        untraced: number of modules whose code could not be traced.
+        sites: number of sites.
+        kinds: the same by kind, as JSON.
+        misses: number of activations that are no site.
+        reasons: the same by reason, module paths replaced by ``PATH``, as JSON.
+        executed: activation operations in one forward; None where the model could not be run.
+        never_seen: modules that run an activation that is neither site nor miss, as JSON; None as before.
+        plan_s: processor seconds of ``rewriter.plan`` with ``ga``.
+        trace_s: processor seconds of ``torch.fx.symbolic_trace``; None where that fails.
+    """
+
+    library: str
+    name: str
+    family: str
+    method: str = "plan"
+    crash: str = ""
+    device: str = ""
+    parameters: int = 0
+    graphs: int = 0
+    untraced: int = 0
+    sites: int = 0
+    kinds: str = "{}"
+    misses: int = 0
+    reasons: str = "{}"
+    executed: int | None = None
+    never_seen: str | None = None
+    plan_s: float | None = None
+    trace_s: float | None = None
+
+
+def check_plan(entry: ZooModel) -> PlanRow:
+    """Plan one model; an exception becomes a row with its first line, never an exception."""
+    try:
+        model, inputs, device = load_planned(entry)
+        capture = rewriter.capture(model)
+        plan_s, _ = _timed(lambda: _plan(model))
+    except Exception as error:  # whatever happens to one model must not stop the run
+        return PlanRow(entry.library, entry.name, entry.family, crash=reason(error))
+    known = [site.path for site in capture.sites] + [miss.path for miss in capture.misses]
+    executed, unseen = _executed(entry, model, inputs, device, known)
+    return PlanRow(
+        entry.library,
+        entry.name,
+        entry.family,
+        device=device,
+        parameters=count_parameters(model),
+        graphs=len(capture.graphs),
+        untraced=len(capture.untraced),
+        sites=len(capture.sites),
+        kinds=json.dumps(Counter(site.kind for site in capture.sites)),
+        misses=len(capture.misses),
+        reasons=json.dumps(Counter(_PATH.sub("PATH", miss.reason) for miss in capture.misses)),
+        executed=executed,
+        never_seen=None if unseen is None else json.dumps(unseen),
+        plan_s=plan_s,
+        trace_s=_trace_seconds(model),
+    )
+
+
+def load_planned(entry: ZooModel) -> tuple[nn.Module, tuple[InputSpec, ...], str]:
+    """Build a model on the meta device, or on the CPU when its constructor reads values; say which."""
+    try:
+        with torch.device("meta"):
+            return *entry.load(), "meta"
+    except Exception:  # a constructor may do anything with values that are not there
+        return *entry.load(), "cpu"
+
+
+def _plan(model: nn.Module) -> None:
+    try:
+        rewriter.plan(model, "ga")
+    except NoSiteError:
+        return
+
+
+def _trace_seconds(model: nn.Module) -> float | None:
+    try:
+        return _timed(lambda: fx.symbolic_trace(model))[0]
+    except Exception:  # a forward may raise anything when it is given proxies
+        return None
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = work()
+    return round(time.process_time() - started, 4), result
+
+
+def _executed(
+    entry: ZooModel, model: nn.Module, inputs: tuple[InputSpec, ...], device: str, known: list[str]
+) -> tuple[int | None, list[str] | None]:
+    if not inputs:
+        return None, None
+    try:
+        with torch.device(device):
+            executed = executed_activations(model, example_inputs(inputs, device=device))
+    except Exception:  # code that reads values cannot run without them
+        if device == "cpu" or count_parameters(model) > _RUNNABLE:
+            return None, None
+        real, inputs = entry.load()
+        return _executed(entry, real, inputs, "cpu", known)
+    return sum(executed.values()), never_seen(executed, known)

@@ -1,0 +1,162 @@
+"""Rewrite one model of the zoo with one method and check every promise on the result."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+import rewriter
+from benchmarks.zoo_model import ZooModel
+from rewriter.errors import NoSiteError
+from rewriter.evaluation import call, evaluating
+from rewriter.recipe import Recipe
+from rewriter.sources.inputs import example_inputs
+from rewriter.tracing.tracer import reason
+
+
+@dataclass(frozen=True)
+class RewriteRow:
+    """What rewriting one model showed.
+
+    Attributes:
+        library: where the model comes from.
+        name: its name there.
+        family: the line of the table it is counted in.
+        method: the method.
+        outcome: ``ok``, ``failed``, ``no site`` or ``out of scope``.
+        reason: what failed first, or why there is no site; empty when all is well.
+        sites: number of rewritten sites.
+        seconds: wall-clock seconds of all checks, building the model included.
+    """
+
+    library: str
+    name: str
+    family: str
+    method: str
+    outcome: str = "ok"
+    reason: str = ""
+    sites: int = 0
+    seconds: float = 0.0
+
+
+class BrokenPromiseError(Exception):
+    """A promise about a rewritten model does not hold; the message says which."""
+
+
+def check_rewrite(entry: ZooModel, method: str) -> RewriteRow:
+    """Rewrite one model and check it; an exception becomes a row with its first line, never an exception."""
+    row = RewriteRow(entry.library, entry.name, entry.family, method)
+    if entry.out_of_scope is not None:
+        return replace(row, outcome="out of scope", reason=entry.out_of_scope)
+    started = time.perf_counter()
+    try:
+        row = replace(row, sites=check_promises(entry, method))
+    except NoSiteError as error:
+        row = replace(row, outcome="no site", reason=error.found)
+    except Exception as error:  # whatever happens to one model must not stop the run
+        row = replace(row, outcome="failed", reason=reason(error))
+    return replace(row, seconds=round(time.perf_counter() - started, 2))
+
+
+def check_promises(entry: ZooModel, method: str) -> int:
+    """Rewrite one model and check class, untouched weights, forward, backward, restore and ``generate``.
+
+    Returns:
+        The number of rewritten sites.
+
+    Raises:
+        NoSiteError: the method rewrites nothing in this model.
+        BrokenPromiseError: a promise does not hold.
+    """
+    torch.manual_seed(0)
+    model, specs = entry.load()
+    if not specs:
+        raise BrokenPromiseError("nothing known about what forward takes")
+    inputs = example_inputs(specs, 2)
+    _require_finite(_run(model, inputs), "the original's outputs")
+    result = rewriter.rewrite(model, method)
+    if type(result.model) is not type(model):
+        raise BrokenPromiseError(f"class: {type(model).__name__} became {type(result.model).__name__}")
+    _require_untouched(model, result.model, result.recipe)
+    _require_finite(_run(result.model, inputs), "outputs")
+    new = _new_parameters(model, result.model)
+    _require_gradients(result.model, inputs, new)
+    with torch.no_grad():
+        for parameter in new.values():
+            parameter.mul_(1.001)  # so that a restore without the saved weights is seen
+    _require_restored(entry, result, inputs)
+    if entry.generates:
+        result.model.generate(inputs["input_ids"], max_new_tokens=3, do_sample=False)  # type: ignore[operator]
+    return len(result.recipe.sites)
+
+
+def _require_untouched(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> None:
+    changed = {linear.path for linear in recipe.linears} | {site.module for site in recipe.sites if site.module}
+    now = rewritten.state_dict()
+    for key, value in model.state_dict().items():
+        if any(key.startswith(f"{path}.") for path in changed):
+            continue
+        if key not in now:
+            raise BrokenPromiseError(f"state dict: {key} is gone")
+        if isinstance(value, Tensor) and not torch.equal(now[key], value):
+            raise BrokenPromiseError(f"state dict: {key} changed")
+
+
+def _new_parameters(model: nn.Module, rewritten: nn.Module) -> dict[str, nn.Parameter]:
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    return {name: p for name, p in rewritten.named_parameters() if shapes.get(name) != p.shape}
+
+
+def _require_gradients(model: nn.Module, inputs: Mapping[str, Tensor], new: Mapping[str, nn.Parameter]) -> None:
+    missing = dict(new)
+    for training in (False, True):  # auxiliary heads run in training only, dropped layers in evaluation only
+        if not missing:
+            break
+        model.train(training)
+        model.zero_grad()
+        losses = [value.float().square().mean() for value in _floats(call(model, inputs)) if value.requires_grad]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        missing = {name: p for name, p in missing.items() if p.grad is None}
+        for name in new.keys() - missing.keys():
+            gradient = new[name].grad
+            if gradient is not None and not bool(torch.isfinite(gradient).all()):
+                raise BrokenPromiseError(f"backward: the gradient of {name} is not finite")
+    model.eval()
+    if missing:
+        raise BrokenPromiseError(f"backward: no gradient for {len(missing)} of {len(new)}, first {next(iter(missing))}")
+
+
+def _require_restored(entry: ZooModel, result: rewriter.Result, inputs: Mapping[str, Tensor]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rewriter.save(result, Path(folder) / "saved")
+        torch.manual_seed(1)
+        fresh, _ = entry.load()
+        restored = rewriter.restore(fresh, Path(folder) / "saved")
+    before, after = _floats(_run(result.model, inputs)), _floats(_run(restored, inputs))
+    differing = Counter(torch.equal(a, b) for a, b in zip(before, after, strict=True))[False]
+    if differing:
+        raise BrokenPromiseError(f"restore: {differing} of {len(before)} outputs differ")
+
+
+def _run(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    torch.manual_seed(0)  # some models draw random numbers in evaluation mode too, such as masks
+    with evaluating(model):
+        return call(model, inputs)
+
+
+def _require_finite(outputs: Any, what: str) -> None:
+    if not all(bool(torch.isfinite(value).all()) for value in _floats(outputs)):
+        raise BrokenPromiseError(f"{what} are not finite")
+
+
+def _floats(outputs: Any) -> list[Tensor]:
+    return [v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()]

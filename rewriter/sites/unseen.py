@@ -1,0 +1,28 @@
+"""Activations that no traced graph shows: behind code that cannot be traced, or inside closed torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from rewriter.sites.site import Miss
+from rewriter.tracing import Trace
+from rewriter.tracing.spellings import activation_of_module, is_known_activation
+
+
+def unseen_activations(trace: Trace) -> Iterator[Miss]:
+    """Yield a miss for every activation module that no traced graph calls, and for every closed torch block."""
+    called = {id(call.module) for traced in trace.graphs for call in traced.calls.values()}
+    reasons = {untraced.path: untraced.reason for untraced in trace.untraced}
+    for path, module in trace.names.modules.items():
+        if is_known_activation(module) and id(module) not in called:
+            parent = path.rpartition(".")[0]
+            why = reasons.get(parent)
+            text = f"{parent or 'the model'} could not be traced ({why})" if why else "no traced code calls it"
+            yield Miss(path, str(activation_of_module(module)), text)
+        elif id(module) in called and isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            function = getattr(module.activation, "__name__", type(module.activation).__name__)
+            yield Miss(
+                path, function, f"torch's {type(module).__name__} is one operation here; its inside is not opened"
+            )

@@ -1,0 +1,38 @@
+"""The fixed sample of the zoo: planned and rewritten, every promise checked."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.ci_sample import CI_SAMPLE
+from benchmarks.plan_check import check_plan
+from benchmarks.rewrite_check import check_rewrite
+from benchmarks.zoo import LIBRARIES, zoo
+from benchmarks.zoo_model import ZooModel
+
+SAMPLE = [model for library in LIBRARIES for model in zoo(library, "ci")]
+
+
+def label(model: ZooModel) -> str:
+    return f"{model.library}:{model.name}"
+
+
+def test_the_sample_names_models_that_exist() -> None:
+    named = [f"{library}:{name}" for library, names in CI_SAMPLE.items() for name in names]
+    assert sorted(map(label, SAMPLE)) == sorted(named)
+
+
+@pytest.mark.parametrize("model", SAMPLE, ids=label)
+def test_every_activation_that_runs_is_a_site_or_a_miss(model: ZooModel) -> None:
+    row = check_plan(model)
+    assert row.crash == ""
+    assert row.executed
+    assert row.never_seen == "[]"
+
+
+@pytest.mark.parametrize("model", SAMPLE, ids=label)
+def test_a_rewritten_model_keeps_every_promise(model: ZooModel) -> None:
+    row = check_rewrite(model, "hdfgd")
+    if row.outcome == "no site":  # no MLP, or none whose activation has a decomposition
+        row = check_rewrite(model, "ga")
+    assert (row.outcome, row.reason) == ("ok", "")

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from passes.functions import adversarial, blocks
+
+LARGE = 3 * blocks._PER_THREAD * torch.get_num_threads()
+
+
+def layouts():
+    generator = torch.Generator().manual_seed(3)
+    packed = torch.randn(2 * LARGE // 96, 96, generator=generator)
+    return {
+        "flat": torch.randn(LARGE + 7, generator=generator),
+        "chunk of a row": packed.chunk(2, 1)[1],
+        "transposed": packed.t(),
+        "channels last": packed[: LARGE // 96].view(2, 96, -1, 1).to(memory_format=torch.channels_last),
+        "one row": torch.randn(1, LARGE + 1, generator=generator),
+        "expanded": torch.randn(1, 64, generator=generator).expand(LARGE // 64, 64),
+        "empty": torch.empty(0, 3),
+        "number": torch.tensor(0.3),
+    }
+
+
+@pytest.mark.parametrize("layout", layouts())
+def test_blocks_change_neither_values_nor_gradients(layout):
+    points = layouts()[layout]
+    g = adversarial("sigmoid")
+    leaf = points.detach().requires_grad_()
+    result = g(leaf)
+    upstream = torch.randn(points.shape, generator=torch.Generator().manual_seed(4))
+    (gradient,) = torch.autograd.grad(result, leaf, upstream)
+    assert result.shape == gradient.shape == points.shape
+    assert torch.allclose(result, g.integral(points), rtol=1e-6, atol=0)
+    assert torch.allclose(gradient, upstream * g.derivative(points), rtol=1e-6, atol=1e-30)
+
+
+def test_memory_format_is_kept():
+    points = layouts()["channels last"]
+    assert adversarial("gelu")(points).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_block_is_small():
+    seen = []
+    blocks.blockwise(lambda part: seen.append(part.numel()) or part, layouts()["flat"], saturate=True)
+    assert len(seen) > 2
+    assert max(seen) <= blocks._PER_THREAD * torch.get_num_threads()
