@@ -61,7 +61,8 @@ def _adversarial(name: str) -> Subject:
 
 
 def _layer(make: Callable[..., nn.Module], name: str) -> Subject:
-    return Subject("layer", make(name, dim=1), decomposition(name).terms)
+    found = decomposition(name)
+    return Subject("layer", make(found, dim=1), found.terms)
 
 
 def step(function: Callable[[Tensor], Tensor], elements: int, branches: int = 1) -> Call:

@@ -28,7 +28,7 @@ def least_slope(slope: sympy.Expr) -> float:
 
 def infimum_lift(slope: sympy.Expr) -> float:
     """Return the α that must be exceeded for ``slope + α`` to be positive everywhere; 0 at least."""
-    return max(0.0, -least_slope(slope))
+    return max(0.0, round(-least_slope(slope), 9))
 
 
 def require_lift(name: str, slope: sympy.Expr, alpha: float) -> None:

@@ -49,9 +49,9 @@ class Spline(nn.Module):
         """Return the function of ``x``."""
         position = ((x - self.first) * self.per_unit).clamp(0, self.cells)
         # NaN has no cell: the second clamp keeps the index in range, and t carries the NaN.
-        index = position.detach().floor().to(torch.int64).clamp(0, self.cells - 1)
-        t = position - index
-        c0, c1, c2, c3 = (self.coefficients[power][index] for power in range(4))
+        cell = position.detach().to(torch.int32).clamp(0, self.cells - 1)
+        t, index = position - cell, cell.flatten()
+        c0, c1, c2, c3 = (torch.index_select(self.coefficients[power], 0, index).view_as(x) for power in range(4))
         result: Tensor = (c0 + t * (c1 + t * (c2 + t * c3))).to(x.dtype)
         return result
 

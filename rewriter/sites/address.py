@@ -11,6 +11,7 @@ from rewriter.sites.site import ActivationAddress
 from rewriter.tracing import Trace, TracedGraph
 from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
 from rewriter.tracing.spellings import activation_of_function, activation_of_module
+from rewriter.tracing.torch_layers import activation_attribute
 
 
 class Addresses:
@@ -41,6 +42,9 @@ class Addresses:
             inside = not call.owner or call.path.startswith(f"{call.owner}.")
             if inside:
                 return ActivationAddress(owner, call.index, call.path)
+        attribute = activation_attribute(self._trace.names.modules[owner])
+        if call.module is None and attribute is not None:
+            return ActivationAddress(owner, call.index, f"{owner}.{attribute}" if owner else attribute)
         self._require_rewritable(owner, call.index, node, traced)
         return ActivationAddress(owner, call.index, None)
 

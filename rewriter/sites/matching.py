@@ -81,15 +81,16 @@ class _Matcher:
             producer, kind, dim = around.expand, "gated" if gate else "mlp", layout.channels_dim
         address = self._addresses.of(operations.traced, node)
         hidden = around.hidden(operations) if isinstance(around, NodesOfMLP) else None
-        expand = cast(nn.Module, operations.module(producer))
+        expand = operations.module(producer)
+        path = self._path(expand) if expand is not None else operations.traced.calls[producer].owner
         known = self._sites.get(address)
-        if known is not None and known.producer != self._path(expand):
+        if known is not None and known.producer != path:
             raise NoSiteHereError(f"{address.path} serves several layers, which one replacement would tie together")
         site = Site(
             kind=kind,
             activation=activation,
             address=address,
-            producer=self._path(expand),
+            producer=path,
             consumer=self._path(hidden.project) if hidden else None,
             partner=self._path(hidden.partner) if hidden and hidden.partner else None,
             channels_dim=dim,

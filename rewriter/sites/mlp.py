@@ -58,7 +58,8 @@ def _plain(operations: Operations, activation: fx.Node) -> NodesOfMLP | str:
     except NoSiteHereError as refusal:
         return str(refusal)
     if operations.layout(source.node) is None:
-        return f"a {source.kind} feeds it, not a linear"
+        how = " as a function call" if operations.module(source.node) is None else ""
+        return f"a {source.kind} feeds it{how}, which cannot change its shape"
     if source.between is not None:
         return source.between
     second = second_linear(operations, activation)

@@ -14,6 +14,8 @@ from rewriter.tracing import TracedGraph
 from rewriter.tracing.spellings import MULTIPLICATIONS, Activation, activation_of_function, activation_of_module
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTION_CALLS: frozenset[Any] = frozenset({F.conv1d, F.conv2d, F.conv3d})
+_LINEAR_CALLS: frozenset[Any] = frozenset({F.linear, torch.addmm, F.bilinear})
 _NORM_MARKS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _PASS_THROUGH_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NORM_FUNCTIONS: frozenset[Any] = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm})
@@ -65,8 +67,10 @@ class Operations:
     def producer_kind(self, node: fx.Node) -> str | None:
         """Give ``linear``, ``conv`` or ``embedding`` for a node that can feed a site, else None."""
         module = self.module(node)
-        if isinstance(module, _CONVOLUTIONS):
+        if isinstance(module, _CONVOLUTIONS) or node.target in _CONVOLUTION_CALLS:
             return "conv"
+        if node.target in _LINEAR_CALLS:
+            return "linear"
         if self.layout(node) is not None:
             return "linear"
         return "embedding" if isinstance(module, nn.Embedding) else None

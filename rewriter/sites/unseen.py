@@ -12,7 +12,7 @@ from rewriter.tracing.spellings import activation_of_module, is_known_activation
 
 
 def unseen_activations(trace: Trace) -> Iterator[Miss]:
-    """Yield a miss for every activation module that no traced graph calls, and for every closed torch block."""
+    """Yield a miss for every activation module that no traced graph calls, every recurrent and every softmax module."""
     called = {id(call.module) for traced in trace.graphs for call in traced.calls.values()}
     reasons = {untraced.path: untraced.reason for untraced in trace.untraced}
     for path, module in trace.names.modules.items():
@@ -21,8 +21,7 @@ def unseen_activations(trace: Trace) -> Iterator[Miss]:
             why = reasons.get(parent)
             text = f"{parent or 'the model'} could not be traced ({why})" if why else "no traced code calls it"
             yield Miss(path, str(activation_of_module(module)), text)
-        elif id(module) in called and isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
-            function = getattr(module.activation, "__name__", type(module.activation).__name__)
-            yield Miss(
-                path, function, f"torch's {type(module).__name__} is one operation here; its inside is not opened"
-            )
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            yield Miss(path, type(module).__name__, "its activations are inside torch's recurrent kernel: out of scope")
+        elif isinstance(module, nn.MultiheadAttention | nn.Softmax):
+            yield Miss(path, "softmax", "softmax normalises over several values: out of scope")

@@ -8,7 +8,7 @@ from rewriter.errors import UsageError
 from rewriter.methods import get_method
 from rewriter.recipe import SiteRecord
 from rewriter.tracing.names import ModuleNames
-from rewriter.tracing.spellings import activation_of_module
+from rewriter.tracing.spellings import Activation, activation_of_callable, activation_of_module
 
 
 def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Module:
@@ -19,12 +19,12 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
     Raises:
         UsageError: the model has other layers at the site: the recipe was made for another one.
     """
-    for path in (site.producer, site.owner, site.module or ""):
+    for path in (site.producer, site.owner):
         if path not in names.modules:
             raise UsageError(
                 expected=f"a module {path}", found="none", remedy="apply the recipe to the model it was made for"
             )
-    if site.module is not None and (found := str(activation_of_module(names.modules[site.module]))) != site.activation:
+    if site.module is not None and (found := str(_activation_at(names, site.module))) != site.activation:
         raise UsageError(
             expected=f"{site.activation} at {site.module}",
             found=found,
@@ -37,3 +37,10 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
     for parameter in function.parameters():
         parameter.data = parameter.data.to(dtype=weight.dtype)
     return function.train(producer.training)
+
+
+def _activation_at(names: ModuleNames, path: str) -> Activation | None:
+    if path in names.modules:
+        return activation_of_module(names.modules[path])
+    owner, _, attribute = path.rpartition(".")
+    return activation_of_callable(getattr(names.modules.get(owner), attribute, None))

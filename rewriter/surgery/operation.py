@@ -13,6 +13,7 @@ from rewriter.surgery.graphs import EditedCode, edited_code
 from rewriter.surgery.linears import resized_linear
 from rewriter.surgery.packed_gate import PackedGate
 from rewriter.tracing.names import ModuleNames
+from rewriter.tracing.torch_layers import close_fast_path
 
 
 def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -81,4 +82,6 @@ def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode
 
 def _put(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
+    holder = model.get_submodule(parent)
+    setattr(holder, name, module)
+    close_fast_path(holder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -163,6 +163,12 @@ def activation_of_function(node: fx.Node) -> Activation | None:
     values = dict(zip(names.values(), node.args[1:], strict=False))
     values |= {names[key]: value for key, value in node.kwargs.items() if key in names}
     return Activation(name, _unusual(name, values), inplace or bool(node.kwargs.get("inplace", False)))
+
+
+def activation_of_callable(function: object) -> Activation | None:
+    """Give the activation that a plain function computes when it is called with one argument, or None."""
+    name, inplace = _FUNCTIONS.get(cast(Callable[..., Any], function), (None, False))
+    return Activation(name, {}, inplace) if name is not None else None
 
 
 def _gated_by_itself(node: fx.Node) -> Activation | None:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from rewriter.tracing.calls import Call, Signature
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import is_known_activation
+from rewriter.tracing.torch_layers import without_fast_path
 from rewriter.tracing.tracer import LeafRetryTracer, reason
 from rewriter.tracing.untouched import untouched
 
@@ -82,7 +83,7 @@ def trace(model: nn.Module) -> Trace:
     names = ModuleNames(model)
     untraced: dict[str, str] = {}
     signatures: dict[str, set[Signature]] = {}
-    with untouched(model):
+    with untouched(model), without_fast_path():
         roots = _trace_module(names, "", untraced, signatures)
     failures = tuple(Untraced(path, type(names.modules[path]).__name__, why) for path, why in untraced.items())
     return Trace(model, names, roots, failures, signatures)

@@ -12,8 +12,10 @@ from torch import fx, nn
 
 from rewriter.layouts import layout_of
 from rewriter.tracing.calls import Call, Signature, signature_of_call
+from rewriter.tracing.guards import decide
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import is_known_activation
+from rewriter.tracing.torch_layers import is_transformer
 
 
 @dataclass
@@ -53,12 +55,18 @@ class LeafRetryTracer(fx.Tracer):
         """Say whether ``m`` is taken as one operation."""
         if isinstance(m, nn.Sequential | nn.ModuleList | nn.ModuleDict):
             return False
-        if isinstance(m, torch.jit.ScriptModule):
+        if isinstance(m, torch.jit.ScriptModule) or is_known_activation(m) or layout_of(m) is not None:
             return True
+        if is_transformer(m):
+            return False
         written_in = str(getattr(vars(m).get("forward", type(m).forward), "__module__", ""))
-        return (
-            written_in.startswith(("torch.nn.", "torch.ao.nn.")) or is_known_activation(m) or layout_of(m) is not None
-        )
+        return written_in.startswith(("torch.nn.", "torch.ao.nn."))
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Answer questions that do not depend on the values; the others cannot be traced."""
+        weights = (p.dtype for p in self._frames[-1].module.parameters() if p.is_floating_point())
+        answer = decide(obj.node, next(weights, None))
+        return super().to_bool(obj) if answer is None else answer
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None

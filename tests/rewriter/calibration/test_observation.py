@@ -29,7 +29,7 @@ class Functional(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Convolution, norm, activation."""
+    """Convolution, norm, activation, and a dropout that is random in evaluation too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,8 @@ class Convolution(nn.Module):
         self.drop, self.head = nn.Dropout(0.5), nn.Linear(2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.drop(self.act(self.norm(self.conv(x)))).mean((2, 3)))
+        hidden = self.drop(self.act(self.norm(self.conv(x))))
+        return self.head(F.dropout(hidden, 0.5, training=True).mean((2, 3)))
 
 
 def samples(model: nn.Module, calibration: Any) -> dict[str, Tensor]:
@@ -87,15 +88,17 @@ def test_inputs_are_left_alone_by_code_that_overwrites_them() -> None:
     class Overwriting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 3)
+            self.first, self.second, self.act = nn.Linear(3, 4), nn.Linear(4, 3), nn.Tanh()
 
         def forward(self, x: Tensor) -> Tensor:
             x.mul_(2)
-            return self.second(torch.relu(self.first(x)))
+            return self.second(self.act(self.first(x))) + self.second(torch.relu(self.first(x)))
 
-    model, x = Overwriting(), torch.ones(1, 3)
+    model = Overwriting()
     expected = model.first(torch.full((1, 3), 2.0)).detach().flatten()
-    assert torch.allclose(samples(model, [x])["relu"], expected)
+    found = samples(model, [torch.ones(1, 3)])
+    assert torch.allclose(found["relu"], expected)
+    assert torch.allclose(found["tanh"], expected)
 
 
 @pytest.mark.parametrize("inputs", [torch.ones(2, 3), (torch.ones(2, 3),), [torch.ones(2, 3)], {"x": torch.ones(2, 3)}])

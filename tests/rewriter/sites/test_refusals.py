@@ -110,8 +110,3 @@ def test_such_a_site_is_refused_by_methods_for_mlps_and_still_runs_under_ga(case
 def test_reading_the_dtype_of_a_weight_is_no_obstacle() -> None:
     (site,) = rewriter.capture(Net(lambda m, x: m.fc2(m.act(m.fc1(x.to(m.fc1.weight.dtype)))))).sites
     assert site.kind == "mlp"
-
-
-def test_torchs_closed_transformer_layer_is_a_miss_that_says_so() -> None:
-    captured = rewriter.capture(nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16)))
-    assert "is not opened" in captured.misses[0].reason
