@@ -87,7 +87,8 @@ def main(
     finally:
         command = "python -m benchmarks.coverage " + shlex.join(sys.argv[1:])
         page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, command)
-        typer.echo(f"{len(tasks)} measured; see {page}")
+        measured = sum(len(file.read()) for file in files.values()) - len(done)
+        typer.echo(f"{measured} of {len(tasks)} measured; see {page}")
 
 
 def write_page(path: Path, title: str, files: dict[str, RowFile], command: str) -> Path:

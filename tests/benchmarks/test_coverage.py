@@ -23,14 +23,14 @@ ARGUMENTS = ["timm", "--models", "test_vit", "--methods", "hdfgd", "--workers", 
 def test_a_run_writes_rows_and_a_page_and_a_second_run_measures_nothing(tmp_path: Path) -> None:
     first = CliRunner().invoke(APP, [*ARGUMENTS, str(tmp_path)])
     assert first.exit_code == 0, first.output
-    assert "2 measured" in first.output
+    assert "2 of 2 measured" in first.output
     with (tmp_path / "coverage-timm-all-rewrite.csv").open(encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["name"], row["method"], row["outcome"]) == ("test_vit", "hdfgd", "ok")
     page = (tmp_path / "coverage-timm-all.md").read_text(encoding="utf-8")
     assert "| vision_transformer | 1 |" in page
     assert "| command |" in page
-    assert "0 measured" in CliRunner().invoke(APP, [*ARGUMENTS, str(tmp_path)]).output
+    assert "0 of 0 measured" in CliRunner().invoke(APP, [*ARGUMENTS, str(tmp_path)]).output
 
 
 @pytest.mark.parametrize("arguments", [["tim"], ["timm", "--sample", "most"], ["timm", "--methods", "gaa"]])
