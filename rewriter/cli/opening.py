@@ -11,6 +11,7 @@ from rewriter.errors import UsageError
 from rewriter.recipe import Recipe, SourceRecord
 from rewriter.sources.inputs import InputSpec, parse_input_shape
 from rewriter.sources.source import Source, load_source
+from rewriter.sources.structure import load_structure
 from rewriter.storage import RECIPE, restore
 
 
@@ -23,14 +24,22 @@ class Opened:
     inputs: tuple[InputSpec, ...]
 
 
-def open_source(text: str, checkpoint: Path | None, input_shape: str | None) -> Source:
+def open_source(text: str, checkpoint: Path | None, input_shape: str | None, *, weights: bool = True) -> Source:
     """Build the model that a command's SOURCE and options name.
+
+    Args:
+        text: the SOURCE.
+        checkpoint: trained weights for it.
+        input_shape: what ``--input-shape`` says.
+        weights: False when its shapes are enough; a checkpoint is read all the same, since it may not fit.
 
     Raises:
         UsageError: it cannot be built.
         CheckpointError: its weights cannot be loaded.
     """
     shape = parse_input_shape(input_shape) if input_shape is not None else None
+    if checkpoint is None and not weights:
+        return load_structure(text, input_shape=shape)
     return load_source(text, checkpoint=checkpoint, input_shape=shape)
 
 

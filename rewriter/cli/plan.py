@@ -26,7 +26,7 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a rewrite would change: a table, or --json."""
-    loaded = open_source(source, checkpoint, input_shape)
+    loaded = open_source(source, checkpoint, input_shape, weights="calibration" in options)
     recipe = plan(loaded.model, source=record_of(loaded, checkpoint), **options)
     report = report_of(recipe)
     if as_json:

@@ -1,0 +1,1 @@
+"""Functions and decompositions in words and in pictures, for people who choose among them."""
