@@ -22,3 +22,10 @@ CI_SAMPLE: Final[Mapping[str, tuple[str, ...]]] = {
         "t5", "vit", "wav2vec2", "whisper", "gemma2",
     ),
 }  # fmt: skip
+
+NOT_REWRITTEN: Final = {
+    "transformers:mamba": "not a registered submodule",
+    "transformers:mixtral": "control flow",
+    "transformers:qwen3_moe": "control flow",
+}
+"""Models of the sample that no method rewrites, with a word of the reason that a plan gives."""

@@ -76,7 +76,7 @@ def check_plan(entry: ZooModel) -> PlanRow:
         plan_s, _ = _timed(lambda: _plan(model))
     except Exception as error:  # whatever happens to one model must not stop the run
         return PlanRow(entry.library, entry.name, entry.family, crash=reason(error))
-    known = [site.path for site in capture.sites] + [miss.path for miss in capture.misses]
+    known = [reported.path for reported in (*capture.sites, *capture.misses, *capture.untraced)]
     executed, unseen = _executed(entry, model, inputs, device, known)
     return PlanRow(
         entry.library,

@@ -35,13 +35,8 @@ def _joined(pieces: tuple[Piece, ...], alpha: sympy.Expr) -> sympy.Expr:
     for outward in (pieces[home:], pieces[home::-1]):
         for inner, outer in pairwise(outward):
             values[outer] += values[inner].subs(x, _exact(outer.origin))
-    inner_ends = [(_tidy(values[piece]), x <= _exact(piece.high)) for piece in pieces[:-1]]
-    return sympy.Piecewise(*inner_ends, (_tidy(values[pieces[-1]]), True))
-
-
-def _tidy(value: sympy.Expr) -> sympy.Expr:
-    """Simplify a rational function; SymPy would make one unreadable logarithm of several."""
-    return value if value.has(log, atanh) else sympy.simplify(value)
+    inner_ends = [(sympy.factor_terms(values[piece]), x <= _exact(piece.high)) for piece in pieces[:-1]]
+    return sympy.Piecewise(*inner_ends, (sympy.factor_terms(values[pieces[-1]]), True))
 
 
 def _part(piece: Piece, alpha: sympy.Expr) -> sympy.Expr:

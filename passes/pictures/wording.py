@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sympy
 from sympy.core.relational import Relational
+from sympy.logic.boolalg import And, Or
 from sympy.printing.str import StrPrinter
 
-_DIGITS = 5
+from passes.functions.decomposition import MOST_TERMS
+from passes.functions.symbols import variables, x
+
+_VARIABLES = (x, *variables(MOST_TERMS))
 _LONGEST_DENOMINATOR = 100
 
 
@@ -21,15 +25,24 @@ class _Words(StrPrinter):  # type: ignore[misc]
         return f"{{{', '.join(pieces)}}}"
 
     def _print_Relational(self, expression: Relational) -> str:
-        turned = expression if expression.lhs.is_Symbol and expression.lhs.name == "x" else expression.reversed
+        turned = expression.reversed if expression.rhs in _VARIABLES else expression
         text: str = super()._print_Relational(turned)
         return text.replace("<=", "≤").replace(">=", "≥")
+
+    def _print_Or(self, expression: Or) -> str:
+        return " or ".join(sorted(self._print(one) for one in expression.args))
+
+    def _print_And(self, expression: And) -> str:
+        return " and ".join(sorted(self._print(one) for one in expression.args))
+
+    def _print_Float(self, expression: sympy.Float) -> str:
+        return f"{float(expression):.5g}"
 
 
 def in_words(expression: sympy.Expr) -> str:
     """Return an expression as text for people; the text is not exact where a number is long."""
-    long = {number: sympy.Float(number, _DIGITS) for number in expression.atoms(sympy.Rational) if _is_long(number)}
-    text: str = _Words({"full_prec": False}).doprint(expression.xreplace(long))
+    long = {number: sympy.Float(number) for number in expression.atoms(sympy.Rational) if _is_long(number)}
+    text: str = _Words().doprint(expression.xreplace(long))
     return text
 
 

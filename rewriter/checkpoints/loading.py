@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 
 import torch
@@ -39,7 +39,10 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     # Infinities are legitimate where the model's own constructor puts them, as in an attention mask.
     changed = {key: tensor for key, tensor in converted.items() if not _same(tensor, own[key])}
     require_finite(changed, origin)
-    model.load_state_dict(converted)
+    # Some modules ask for the version of the layout that a state dict has; here it is the model's own.
+    versioned = OrderedDict(converted)
+    versioned._metadata = own._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned)
 
 
 def _drop_constant_buffers(model: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]) -> None:

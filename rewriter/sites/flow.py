@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewriter.sites.operations import Operations, gates_another_value, keeps_values, reads_no_values
+from rewriter.sites.operations import Operations, gates_another_value, reads_no_values
 
 
 class NoSiteHereError(Exception):
@@ -118,5 +118,5 @@ def is_inner_gate(operations: Operations, node: fx.Node) -> bool:
 def _same_value(operations: Operations, activation: fx.Node) -> list[fx.Node]:
     same = [activation]
     for node in same:
-        same += [user for user in node.users if operations.is_pass_through(user) or keeps_values(user)]
+        same += [user for user in node.users if operations.is_pass_through(user) or operations.rescales(user)]
     return same

@@ -16,15 +16,18 @@ from rewriter.tracing.spellings import MULTIPLICATIONS, Activation, activation_o
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONVOLUTION_CALLS: frozenset[Any] = frozenset({F.conv1d, F.conv2d, F.conv3d})
 _LINEAR_CALLS: frozenset[Any] = frozenset({F.linear, torch.addmm, F.bilinear})
+_PRODUCTS: frozenset[Any] = frozenset({operator.matmul, torch.matmul, "matmul"})
 _NORM_MARKS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _PASS_THROUGH_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _NORM_FUNCTIONS: frozenset[Any] = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm})
 _PASS_THROUGH_CALLS: frozenset[Any] = frozenset({F.dropout, F.dropout2d, torch.dropout, "contiguous"})
+_DIVISIONS: frozenset[Any] = frozenset({operator.truediv, torch.div, "div", "div_"})
 _CARRYING_CALLS: frozenset[Any] = frozenset(
     {operator.add, operator.iadd, operator.sub, torch.add, torch.sub, torch.cat, torch.concat, torch.stack, torch.mean}
     | {torch.sum, torch.amax, torch.roll, torch.clamp, F.interpolate, F.pad, F.adaptive_avg_pool2d, F.avg_pool2d}
-    | {F.max_pool2d, F.adaptive_max_pool2d, F.pixel_shuffle, operator.truediv, torch.div}
-    | {"add", "add_", "sub", "sub_", "mean", "sum", "amax", "div", "div_", "clamp", "roll", "type_as", "float", "to"}
+    | {F.max_pool2d, F.adaptive_max_pool2d, F.pixel_shuffle}
+    | _DIVISIONS
+    | {"add", "add_", "sub", "sub_", "mean", "sum", "amax", "clamp", "roll", "type_as", "float", "to"}
 )
 _SHAPE_METHODS = (
     "chunk", "split", "unbind", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "permute",
@@ -69,7 +72,8 @@ class Operations:
         module = self.module(node)
         if isinstance(module, _CONVOLUTIONS) or node.target in _CONVOLUTION_CALLS:
             return "conv"
-        if node.target in _LINEAR_CALLS:
+        weighted = node.target in _PRODUCTS and any(map(_is_trained, node.all_input_nodes))
+        if node.target in _LINEAR_CALLS or weighted:
             return "linear"
         if self.layout(node) is not None:
             return "linear"
@@ -94,6 +98,11 @@ class Operations:
     def is_pass_through(self, node: fx.Node) -> bool:
         """Say whether a node is a dropout, an identity or a copy."""
         return isinstance(self.module(node), _PASS_THROUGH_MODULES) or node.target in _PASS_THROUGH_CALLS
+
+    def rescales(self, node: fx.Node) -> bool:
+        """Say whether a node only reshapes one value or multiplies it by a constant."""
+        scales = node.target in MULTIPLICATIONS | _DIVISIONS and len(node.all_input_nodes) == 1
+        return keeps_values(node) or scales
 
     def describe(self, node: fx.Node) -> str:
         """Name a node for a reason shown to the user."""
@@ -128,4 +137,5 @@ def gates_another_value(node: fx.Node) -> bool:
 
 
 def _is_trained(node: fx.Node) -> bool:
-    return node.op == "get_attr" or (keeps_values(node) and all(map(_is_trained, node.all_input_nodes)))
+    moved = keeps_values(node) or node.target is getattr
+    return node.op == "get_attr" or (moved and all(map(_is_trained, node.all_input_nodes)))

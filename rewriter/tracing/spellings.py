@@ -82,6 +82,7 @@ _FOREIGN_CLASSES = {
     "transformers.activations.SiLUActivation": "silu",
     "transformers.activations.MishActivation": "mish",
     "transformers.activations.ReLUSquaredActivation": "squared_relu",
+    "transformers.models.bloom.modeling_bloom.BloomGelu": "gelu_tanh",
 }
 
 _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
