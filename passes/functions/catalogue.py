@@ -1,4 +1,4 @@
-"""The catalogue of activations: one canonical name, expression and module each."""
+"""The catalogue of activations: one canonical name, expression, inverse and module each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import sympy
-from sympy import Abs, Piecewise, Rational, erf, exp, pi, sqrt, tanh
+from sympy import Abs, Piecewise, Rational, atanh, erf, exp, log, pi, sqrt, tanh
 from torch import nn
 
 from passes.functions.activations import CRReLU, QuickGELU, SquaredReLU
 from passes.functions.symbols import sigmoid, softplus, x
 from rewriter.names import require_known
+
+y = sympy.Symbol("y", real=True)
 
 HARD_SIGMOID = Piecewise((0, x <= -3), (1, x >= 3), (x / 6 + Rational(1, 2), True))
 TANH_GELU_SLOPE, TANH_GELU_CUBIC = sqrt(2 / pi), Rational(44715, 10**6)
@@ -28,15 +30,24 @@ class Activation:
 
     Attributes:
         name: the canonical name.
-        expression: the function, in ``x`` and in a symbol for each parameter.
+        expression: the function f, in ``x`` and in a symbol for each parameter.
         module: makes the plain ``nn.Module``; takes the parameters as keywords.
         parameters: each parameter's default.
+        inverse: the x at which f is ``y``, for y in the range of f, in ``y`` and the symbols of the parameters (slopes
+            and saturation positive). None where f is not one to one on the whole line, be it flat (ReLU, hardtanh) or
+            falling (GELU) somewhere, and for tanhshrink, whose inverse is not elementary.
     """
 
     name: str
     expression: sympy.Expr
     module: Callable[..., nn.Module]
     parameters: Mapping[str, float] = field(default_factory=dict)
+    inverse: sympy.Expr | None = None
+
+    @property
+    def derivative(self) -> sympy.Expr:
+        """``f'``, in ``x`` and the symbols of the parameters; at a corner of f the slope of one side."""
+        return sympy.piecewise_fold(self.expression).diff(x)
 
     def complete(self, given: Mapping[str, float]) -> dict[str, float]:
         """Return the defaults overridden by ``given``.
@@ -61,15 +72,24 @@ def symbol(name: str) -> sympy.Symbol:
 
 _slope, _low, _high, _beta, _epsilon = map(symbol, ("negative_slope", "min_val", "max_val", "beta", "epsilon"))
 _saturation = symbol("saturation")
+_TWO_LINES = Piecewise((x, x > 0), (_slope * x, True))
+_TWO_LINES_INVERSE = Piecewise((y, y > 0), (y / _slope, True))
 
 _CATALOGUE = {
     entry.name: entry
     for entry in (
-        Activation("identity", x, nn.Identity),
-        Activation("sigmoid", sigmoid(x), nn.Sigmoid),
-        Activation("tanh", tanh(x), nn.Tanh),
+        Activation("identity", x, nn.Identity, inverse=y),
+        Activation("sigmoid", sigmoid(x), nn.Sigmoid, inverse=log(y / (1 - y))),
+        Activation("tanh", tanh(x), nn.Tanh, inverse=atanh(y)),
         Activation("relu", Piecewise((x, x > 0), (0, True)), nn.ReLU),
-        Activation("leaky_relu", Piecewise((x, x > 0), (_slope * x, True)), nn.LeakyReLU, {"negative_slope": 0.01}),
+        Activation("leaky_relu", _TWO_LINES, nn.LeakyReLU, {"negative_slope": 0.01}, _TWO_LINES_INVERSE),
+        Activation(
+            "prelu",
+            _TWO_LINES,
+            lambda negative_slope: nn.PReLU(init=negative_slope),
+            {"negative_slope": 0.25},
+            _TWO_LINES_INVERSE,
+        ),
         Activation("relu6", Piecewise((0, x <= 0), (6, x >= 6), (x, True)), nn.ReLU6),
         Activation(
             "hardtanh",
@@ -84,19 +104,24 @@ _CATALOGUE = {
             Piecewise((x, x > 0), (_saturation * (exp(x) - 1), True)),
             lambda saturation: nn.ELU(alpha=saturation),
             {"saturation": 1.0},
+            Piecewise((y, y > 0), (log(1 + y / _saturation), True)),
         ),
         Activation(
             "celu",
             Piecewise((x, x > 0), (_saturation * (exp(x / _saturation) - 1), True)),
             lambda saturation: nn.CELU(alpha=saturation),
             {"saturation": 1.0},
+            Piecewise((y, y > 0), (_saturation * log(1 + y / _saturation), True)),
         ),
         Activation(
             "selu",
             Piecewise((SELU_SCALE * x, x > 0), (SELU_SCALE * SELU_SATURATION * (exp(x) - 1), True)),
             nn.SELU,
+            inverse=Piecewise((y / SELU_SCALE, y > 0), (log(1 + y / (SELU_SCALE * SELU_SATURATION)), True)),
         ),
-        Activation("softplus", softplus(_beta * x) / _beta, nn.Softplus, {"beta": 1.0}),
+        Activation(
+            "softplus", softplus(_beta * x) / _beta, nn.Softplus, {"beta": 1.0}, y + log(1 - exp(-_beta * y)) / _beta
+        ),
         Activation("gelu", x * (1 + erf(x / sqrt(2))) / 2, nn.GELU),
         Activation(
             "gelu_tanh",
@@ -106,8 +131,8 @@ _CATALOGUE = {
         Activation("quick_gelu", x * sigmoid(QUICK_GELU_SLOPE * x), QuickGELU),
         Activation("silu", x * sigmoid(x), nn.SiLU),
         Activation("mish", x * tanh(softplus(x)), nn.Mish),
-        Activation("softsign", x / (1 + Abs(x)), nn.Softsign),
-        Activation("logsigmoid", -softplus(-x), nn.LogSigmoid),
+        Activation("softsign", x / (1 + Abs(x)), nn.Softsign, inverse=y / (1 - Abs(y))),
+        Activation("logsigmoid", -softplus(-x), nn.LogSigmoid, inverse=y - log(1 - exp(y))),
         Activation("tanhshrink", x - tanh(x), nn.Tanhshrink),
         Activation("squared_relu", Piecewise((x**2, x > 0), (0, True)), SquaredReLU),
         Activation(

@@ -11,12 +11,12 @@ from torch import Tensor
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _POINTS = 801
-_PANEL_WIDTH, _HEIGHT, _DOTS_PER_INCH = 3.6, 3.0, 80.0
+_PANEL_WIDTH, _HEIGHT = 3.6, 3.0  # inches
 
 
 def canvas(panels: int, title: str) -> tuple[Figure, list[Axes]]:
     """Return a figure without global state, and its panels from left to right."""
-    figure = Figure(figsize=(_PANEL_WIDTH * panels, _HEIGHT), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(_PANEL_WIDTH * panels, _HEIGHT), layout="constrained")
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(1, panels, squeeze=False)
     return figure, list(axes[0])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import sympy
 
 from passes.functions.activation_expression import activation_expression
-from passes.functions.adversarial import adversarial
+from passes.functions.adversarial import Adversarial, adversarial
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.lift import infimum_lift, least_slope
 from passes.functions.solver import Kind, Slope, slope_of
@@ -34,7 +35,8 @@ class FunctionFacts:
         least_alpha: the infimum of the lifts at which there is a g.
         least_alpha_works: whether there is one at ``least_alpha`` itself.
         kind: of g: ``"closed"``, ``"sympy"`` or ``"table"``.
-        formula: g, the parameters at their defaults; in ``x`` and, where it is closed and lifted, in α; None for a table.
+        formula: g, the parameters at their defaults; in ``x`` and, where it is closed and lifted, in α;
+            its long coefficients to 1e-11. None for a table.
         alpha: the lift α of g.
         clamp: the bound put on the inputs of g, or None.
         parameters: the activation's parameters and their defaults.
@@ -55,8 +57,8 @@ class FunctionFacts:
 
     @property
     def slopes_in_words(self) -> str:
-        """The range of f′, to six decimals."""
-        least, greatest = (number_in_words(round(slope, 6)) for slope in (self.least_slope, self.greatest_slope))
+        """The range of f′, to four decimals."""
+        least, greatest = (number_in_words(round(slope, 4)) for slope in (self.least_slope, self.greatest_slope))
         return f"{least} … {greatest}"
 
     @property
@@ -66,10 +68,23 @@ class FunctionFacts:
 
     @property
     def adversarial_in_words(self) -> str:
-        """The formula of g, or how it is computed without one."""
-        if self.formula is None:
-            return "no closed form: integrated numerically, then a cubic Hermite table"
-        return in_words(self.formula)
+        """The formula of g, or its definition where it has none."""
+        return "∫₀ˣ dt/(f′(t) + α), by a table" if self.formula is None else in_words(self.formula)
+
+    def in_words(self) -> list[tuple[str, str]]:
+        """Return what people read, line by line: what it is, and its text."""
+        parameters = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
+        clamp = "" if self.clamp is None else f", inputs clamped to ±{self.clamp:g}"
+        return [
+            ("function", self.name),
+            *([("parameters", parameters)] if parameters else []),
+            ("f(x)", in_words(self.expression)),
+            ("f′(x)", in_words(self.derivative)),
+            (f"f′ on [-{REACH}, {REACH}]", self.slopes_in_words),
+            ("least α", self.least_alpha_in_words),
+            (f"g at α = {self.alpha:g}", f"{self.kind}{clamp}"),
+            ("g(x)", self.adversarial_in_words),
+        ]
 
     def as_json(self) -> dict[str, object]:
         """Return the same for programs: numbers in full, expressions exact."""
@@ -100,7 +115,7 @@ def function_facts(name: str, alpha: float = 1.0) -> FunctionFacts:
         UsageError: an unknown name, a formula outside the grammar, or an α too small.
     """
     slope = slope_of(activation_expression(name, {}))
-    g = adversarial(name, alpha)
+    g = cast(Adversarial, adversarial(name, alpha))  # nothing is trained
     entry = catalogue_entry(name) if name in activation_names() else None
     expression = activation_expression(name, {}) if entry is None else entry.expression
     # A narrower range of x, seen on the range that least_slope examines.

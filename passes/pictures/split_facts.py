@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sympy
+from torch import nn
 
 from passes.functions.decomposition import Decomposition
 from passes.functions.families import Bell, Constant, Exponential, Sigmoid
-from passes.functions.split_terms import FamilyTerm, frozen_slope, split_term
+from passes.functions.split_terms import FamilyTerm, frozen_slope
+from passes.pictures.wording import in_words, number_in_words
 
 # What each family calls its coefficients; the rate is fixed.
 _KERNELS = {
@@ -40,6 +42,15 @@ class TermFacts:
     rate: float | None
     coefficients: Mapping[str, float]
 
+    def in_words(self) -> list[tuple[str, str]]:
+        """Return what people read, line by line: what it is, and its text."""
+        fixed = "" if self.rate is None else f" with rate = {number_in_words(self.rate)}"
+        trained = ", ".join(f"{name} = {number_in_words(value)}" for name, value in self.coefficients.items())
+        return [
+            (f"∂F/∂{self.variable}", in_words(self.slope)),
+            (f"  G{self.variable[1:]}", f"{self.family}: {self.kernel}{fixed}; trained from {trained}"),
+        ]
+
     def as_json(self) -> dict[str, object]:
         """Return the same for programs."""
         return {
@@ -66,6 +77,19 @@ class SplitFacts:
     alpha: float
     terms: tuple[TermFacts, ...]
 
+    def in_words(self) -> list[tuple[str, str]]:
+        """Return what people read, line by line: what it is, and its text."""
+        found = self.decomposition
+        return [
+            ("decomposition", found.name),
+            ("of", found.of),
+            ("terms", str(found.terms)),
+            ("F", in_words(found.expression)),
+            *([("note", found.note)] if found.note else []),
+            ("Gᵢ", f"Gᵢ′ = ±1/(|∂F/∂xᵢ| + α) at α = {self.alpha:g}, the other variables frozen at 1"),
+            *(line for term in self.terms for line in term.in_words()),
+        ]
+
     def as_json(self) -> dict[str, object]:
         """Return the same for programs."""
         return {
@@ -85,13 +109,12 @@ def split_facts(found: Decomposition, alpha: float = 1.0) -> SplitFacts:
     Raises:
         UsageError: a negative α, or α = 0 where a term has no closed form.
     """
-    found.adversarial(alpha)  # refuses an alpha that does not work
-    return SplitFacts(found, alpha, tuple(_term_facts(found, i, alpha) for i in range(1, found.terms + 1)))
+    terms = enumerate(found.adversarial(alpha).terms, start=1)
+    return SplitFacts(found, alpha, tuple(_term_facts(found, i, term) for i, term in terms))
 
 
-def _term_facts(found: Decomposition, i: int, alpha: float) -> TermFacts:
+def _term_facts(found: Decomposition, i: int, term: nn.Module) -> TermFacts:
     slope = sympy.piecewise_fold(frozen_slope(found.expression, found.terms, i))
-    term = split_term(found.expression, found.terms, i, alpha)
     if not isinstance(term, FamilyTerm):
         return TermFacts(f"x{i}", slope, "table", "scale·G", None, {"scale": 1.0})
     family = term.family

@@ -57,7 +57,7 @@ def method_options(
     """
     given: dict[str, Any] = {
         "method": method,
-        "width": int(width) if width.isdigit() else width,
+        "width": int(width) if width.isdecimal() else width,
         "multiple": multiple,
         "include": tuple(include or ()),
         "exclude": tuple(exclude or ()),

@@ -11,7 +11,7 @@ import typer
 from rewriter.cli.apply import apply_command
 from rewriter.cli.demo import demo_command
 from rewriter.cli.export import export_command
-from rewriter.cli.listing import list_command
+from rewriter.cli.listing import listing
 from rewriter.cli.plan import plan_command
 from rewriter.cli.verify import verify_command
 from rewriter.errors import RewriterError
@@ -29,10 +29,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_command,
     "verify": verify_command,
     "demo": demo_command,
-    "list": list_command,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(listing, name="list")
 
 
 @app.callback()

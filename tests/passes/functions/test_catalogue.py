@@ -27,6 +27,7 @@ def test_module_computes_the_expression_of_its_entry(name):
     ("name", "params"),
     [
         ("leaky_relu", {"negative_slope": 0.3}),
+        ("prelu", {"negative_slope": 0.1}),
         ("hardtanh", {"min_val": -0.5, "max_val": 2.5}),
         ("elu", {"saturation": 1.7}),
         ("celu", {"saturation": 0.4}),
@@ -58,6 +59,13 @@ def test_crrelu_trains_epsilon_from_one_hundredth():
     assert module.epsilon.item() == pytest.approx(0.01)
     module(torch.linspace(-2, 3, 11)).sum().backward()
     assert float(module.epsilon.grad.abs()) > 0.1
+
+
+def test_prelu_trains_its_slope_from_one_quarter():
+    module = activation("prelu")
+    assert [parameter.tolist() for parameter in module.parameters()] == [[0.25]]
+    module(torch.linspace(-2, 3, 11)).sum().backward()
+    assert float(module.weight.grad.abs()) > 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
