@@ -27,7 +27,7 @@ def test_module_computes_the_expression_of_its_entry(name):
     ("name", "params"),
     [
         ("leaky_relu", {"negative_slope": 0.3}),
-        ("prelu", {"negative_slope": 0.1}),
+        ("prelu", {"negative_slope": 0.125}),
         ("hardtanh", {"min_val": -0.5, "max_val": 2.5}),
         ("elu", {"saturation": 1.7}),
         ("celu", {"saturation": 0.4}),
