@@ -91,8 +91,6 @@ class EAFO(Method[EAFOConfig]):
     def refuse(self, site: Site, config: EAFOConfig) -> str | None:
         """Refuse sites without a usable input; an activation that has no inverse is the user's error if asked for."""
         chosen = corrected_at(site, config)
-        if isinstance(chosen, str):
-            return chosen
         correction(chosen.name, normal(), **chosen.parameters)
         if site.samples is None:
             return None
@@ -103,7 +101,6 @@ class EAFO(Method[EAFOConfig]):
     def place(self, site: Site, rank: int, config: EAFOConfig) -> Placement:
         """Put the activation corrected for the site's own density there, whatever the depth."""
         chosen = corrected_at(site, config)
-        assert isinstance(chosen, Selection)
         measured = histogram(site.samples) if site.samples is not None else Gaussian()
         assert measured is not None
         density = _density(measured)
@@ -129,18 +126,14 @@ class EAFO(Method[EAFOConfig]):
         return Corrected(activation(own.name, **own.parameters), table, own.strength)
 
 
-def corrected_at(site: Site, config: EAFOConfig) -> Selection | str:
-    """Give the activation that is corrected at a site, or the reason why there is none.
+def corrected_at(site: Site, config: EAFOConfig) -> Selection:
+    """Give the activation that is corrected at a site.
 
     Raises:
         UsageError: an activation that is not in the catalogue was asked for.
     """
     chosen = selected(site, config.activation)
-    if (
-        config.activation is None
-        and not isinstance(chosen, str)
-        and not is_correctable(chosen.name, **chosen.parameters)
-    ):
+    if config.activation is None and not is_correctable(chosen.name, **chosen.parameters):
         return _FALLBACK
     return chosen
 

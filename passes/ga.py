@@ -9,7 +9,7 @@ from torch import nn
 
 from passes.functions import activation, adversarial
 from passes.layers import Lifted
-from passes.selection import Selection, selected
+from passes.selection import selected
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
 
@@ -54,17 +54,14 @@ class GA(Method[GAConfig]):
     config: ClassVar[type[MethodConfig]] = GAConfig
 
     def refuse(self, site: Site, config: GAConfig) -> str | None:
-        """Refuse activations that the catalogue does not have; an α too small for the function is the user's error."""
+        """Refuse no site; an α too small for the function is the user's error."""
         chosen = selected(site, config.activation)
-        if isinstance(chosen, str):
-            return chosen
         adversarial(chosen.name, config.alpha, clamp=config.clamp, trainable=config.trainable, **chosen.parameters)
         return None
 
     def place(self, site: Site, rank: int, config: GAConfig) -> Placement:
         """Put f at even ranks, counted from the last depth, and g at odd ones."""
         chosen = selected(site, config.activation)
-        assert isinstance(chosen, Selection)
         odd = rank % 2 == 1
         lift = f" + {config.alpha:g}x" if config.lifted and config.alpha else ""
         settings = GASettings(

@@ -114,20 +114,16 @@ def _found(site: Site, config: HDFGDConfig) -> Decomposition | str:
     chosen = selected(site, config.activation)
     if config.decomposition is not None:
         return _asked(config.decomposition, site, config, chosen)
-    if isinstance(chosen, str):
-        return chosen
     if config.activation is None and not splits_of(chosen.name):
         return f"{chosen.name} has no decomposition; name an activation to put in its place"
     return decomposition_for(chosen.name, config.terms, **chosen.parameters)
 
 
-def _asked(text: str, site: Site, config: HDFGDConfig, chosen: Selection | str) -> Decomposition | str:
+def _asked(text: str, site: Site, config: HDFGDConfig, chosen: Selection) -> Decomposition:
     if not is_expression(text):
         found = decomposition(text, config.activation)
         if config.activation is None and site.activation.name == found.of:
             found = decomposition(text, **site.activation.parameters)
-    elif isinstance(chosen, str):
-        return chosen
     else:
         found = decomposition(text, chosen.name, **chosen.parameters)
     if config.terms not in (None, found.terms):

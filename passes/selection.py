@@ -24,8 +24,8 @@ class Selection:
         return f"{self.name}({values})" if values else self.name
 
 
-def selected(site: Site, asked: str | None) -> Selection | str:
-    """Give the activation for a site, or the reason why there is none.
+def selected(site: Site, asked: str | None) -> Selection:
+    """Give the activation for a site; the catalogue has all that matching knows.
 
     Args:
         site: the site, whose own activation is taken when nothing is asked for.
@@ -36,6 +36,4 @@ def selected(site: Site, asked: str | None) -> Selection | str:
     """
     if asked is not None:
         return Selection(require_known(asked, activation_names(), "activation"), {})
-    if site.activation.name not in activation_names():
-        return f"the catalogue has no {site.activation.name}; name an activation to put in its place"
     return Selection(site.activation.name, site.activation.parameters)

@@ -72,6 +72,7 @@ _LIBRARY: dict[str, tuple[str, sympy.Expr, str]] = {
     "celu/2": _two_sided("celu"),
     "selu/2": _two_sided("selu"),
     "leaky_relu/2": _two_sided("leaky_relu"),
+    "prelu/2": _two_sided("prelu"),
     "crrelu/2": ("crrelu", relu(_x1) + _epsilon * _x2 * exp(-(_x2**2) / 2), ""),
     "crrelu/3": ("crrelu", relu(_x1) + _epsilon * _x2 * exp(-(_x3**2) / 2), ""),
 }

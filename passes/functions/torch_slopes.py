@@ -24,6 +24,7 @@ _KERNELS: dict[str, Callable[..., Tensor]] = {
     "tanhshrink": lambda one, x: _bell(x * 2).mul_(-4).add_(1),
     "relu": lambda one, x: aten.threshold_backward(one, x, 0),
     "leaky_relu": lambda one, x, negative_slope: aten.leaky_relu_backward(one, x, negative_slope, False),
+    "prelu": lambda one, x, negative_slope: aten.leaky_relu_backward(one, x, negative_slope, False),
     "relu6": lambda one, x: aten.hardtanh_backward(one, x, 0, 6),
     "hardtanh": lambda one, x, min_val, max_val: aten.hardtanh_backward(one, x, min_val, max_val),
     "hardsigmoid": lambda one, x: aten.hardtanh_backward(one, x, -3, 3).div_(6),

@@ -78,10 +78,3 @@ def test_a_decomposition_that_does_not_fit_is_refused(method: str, options: dict
         rewriter.plan(mlp(), method, **options)
     assert "\n" not in str(refusal.value)
     assert refusal.value.exit_code == 2
-
-
-def test_an_activation_outside_the_catalogue_needs_a_name_for_an_expression() -> None:
-    recipe = rewriter.plan(mlp(nn.PReLU()), "hdfgd", decomposition=EXPRESSION, activation="silu")
-    assert len(recipe.sites) == 2
-    with pytest.raises(rewriter.NoSiteError, match="name an activation"):
-        rewriter.plan(mlp(nn.PReLU()), "hdfgd", decomposition=EXPRESSION)

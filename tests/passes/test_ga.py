@@ -94,8 +94,10 @@ def test_an_alpha_too_small_names_the_least_that_works() -> None:
         rewriter.plan(model, "ga", alpha=0.1)
 
 
-def test_an_activation_outside_the_catalogue_is_left_with_the_reason() -> None:
-    model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2))
-    recipe = rewriter.plan(model, "ga")
-    assert [site.path for site in recipe.sites] == ["3"]
-    assert recipe.misses[0].reason == "the catalogue has no prelu; name an activation to put in its place"
+def test_a_slope_per_channel_makes_way_for_one_slope_and_the_budget_says_so() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(8), nn.Linear(8, 8), nn.PReLU(8), nn.Linear(8, 2))
+    result = rewriter.rewrite(model, "ga")
+    assert [(s.parameters_before, s.parameters_after) for s in result.recipe.sites] == [(8, 0), (8, 1)]
+    x = torch.linspace(-3, 3, 31)
+    torch.testing.assert_close(result.model[1](x), adversarial("leaky_relu", negative_slope=0.25)(x))
+    torch.testing.assert_close(result.model[3](x), F.leaky_relu(x, 0.25) + x)

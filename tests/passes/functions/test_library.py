@@ -68,6 +68,7 @@ def test_first_and_second_gradients_are_those_of_finite_differences(name):
         ("celu/2", {"saturation": 0.3}),
         ("softplus/2", {"beta": 2.5}),
         ("leaky_relu/2", {"negative_slope": 0.2}),
+        ("prelu/2", {"negative_slope": 0.125}),
         ("crrelu/2", {"epsilon": 0.5}),
         ("crrelu/3", {"epsilon": 0.5}),
     ],

@@ -8,6 +8,7 @@ from passes.functions.torch_slopes import fused_slope
 
 OTHER_PARAMETERS = {
     "leaky_relu": {"negative_slope": 0.3},
+    "prelu": {"negative_slope": 0.1},
     "hardtanh": {"min_val": -0.5, "max_val": 2.5},
     "elu": {"saturation": 1.7},
     "celu": {"saturation": 0.4},
