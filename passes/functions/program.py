@@ -13,6 +13,7 @@ from typing import Any
 
 import sympy
 import torch
+from sympy import Gt, Lt
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Boolean, Not, Or
 from torch import Tensor
@@ -174,8 +175,32 @@ class _Compiler:
         for piece, condition in reversed(pieces):
             if not isinstance(condition, Boolean):
                 raise TypeError(f"a condition of {expression} is not a comparison: {condition}")
-            value = self.step(torch.where, self.lower(condition), self.tensor(piece), value)
+            if all(branch.expr.is_number for branch in expression.args):
+                value = self._blended(condition, self.tensor(piece), value)
+            else:
+                value = self.step(torch.where, self.lower(condition), self.tensor(piece), value)
         return value
+
+    def _blended(self, condition: Boolean, inside: int, outside: int) -> int:
+        """Choose between constants by arithmetic.
+
+        A compiler would keep the booleans of a comparison for the backward pass, and inductor writes and reads them
+        several times slower than it computes the numbers again.
+        """
+        difference = self.step(operator.sub, inside, outside)
+        return self.step(operator.add, outside, self.step(operator.mul, difference, self._indicator(condition)))
+
+    def _indicator(self, condition: Boolean) -> int:
+        """1 where a condition holds, else 0."""
+        match condition:
+            case Gt() | Lt():
+                return self.step(torch.relu, self.step(torch.sign, self.tensor(condition.gts - condition.lts)))
+            case Relational():
+                return self.step(operator.sub, self.constant(1.0), self._indicator(condition.negated))
+            case And() | Or():
+                join = torch.minimum if isinstance(condition, And) else torch.maximum
+                return reduce(lambda a, b: self.step(join, a, b), map(self._indicator, condition.args))
+        raise TypeError(f"{condition} is no comparison, nor several")
 
 
 def compile_expression(expression: sympy.Expr, symbols: Sequence[sympy.Symbol]) -> Program:
