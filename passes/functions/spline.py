@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from passes.functions.coefficients import Tabulated
 from passes.functions.density import Function
 from passes.functions.dyadic import dyadic_knots
 
@@ -19,12 +19,11 @@ _NUDGE = 2.0**-30
 _CUBIC = np.array([[2, 0, 0, 0], [-11, 18, -9, 2], [18, -45, 36, -9], [-9, 27, -27, 9]]) / 2
 
 
-class Spline(nn.Module):
+class Spline(Tabulated):
     """Interpolates a function on [low, high]; beyond, it keeps the value at the end.
 
     Elementwise; the input is float32 or float64, the result has its dtype and float32's precision. A jump of the
-    function at a multiple of the grid's step, such as 0, is kept. The coefficients are derived from the function, so
-    they are no part of the state dict, and they stay float32 when the model is cast.
+    function at a multiple of the grid's step, such as 0, is kept.
 
     Args:
         function: elementwise, float64 to float64; the same function gives the same bits.
@@ -32,18 +31,14 @@ class Spline(nn.Module):
         high: the upper end.
     """
 
-    coefficients: Tensor
-
     def __init__(self, function: Function, low: float, high: float) -> None:
-        super().__init__()
         knots = dyadic_knots(low, high, _CELLS)
         step = float(knots[1] - knots[0])
-        self.first, self.per_unit, self.cells = float(knots[0]), 1 / step, len(knots) - 1
         places = torch.tensor([_NUDGE, 1 / 3, 2 / 3, 1 - _NUDGE], dtype=torch.float64, device="cpu")
         # Single precision from here on: exponentials that differ in their last bit give the same table everywhere.
         values: NDArray[Any] = function(knots[:-1, None] + step * places).numpy().astype(np.float32)
-        cubics = torch.from_numpy((_CUBIC @ values.T.astype(np.float64)).astype(np.float32))
-        self.register_buffer("coefficients", cubics, persistent=False)
+        super().__init__(torch.from_numpy((_CUBIC @ values.T.astype(np.float64)).astype(np.float32)))
+        self.first, self.per_unit, self.cells = float(knots[0]), 1 / step, len(knots) - 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the function of ``x``."""
@@ -54,13 +49,6 @@ class Spline(nn.Module):
         c0, c1, c2, c3 = (torch.index_select(self.coefficients[power], 0, index).view_as(x) for power in range(4))
         result: Tensor = (c0 + t * (c1 + t * (c2 + t * c3))).to(x.dtype)
         return result
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        single = self.coefficients
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.coefficients.dtype != torch.float32:
-            self.coefficients = single.to(self.coefficients.device)
-        return self
 
     def extra_repr(self) -> str:
         """Tell the grid."""

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from passes.functions.coefficients import Tabulated
 from passes.functions.exact_gradient import Derivative, Formula, with_derivative
 
 REACH = 32
@@ -82,7 +83,7 @@ def _as_wide(x: Tensor, single: Tensor, double: Tensor) -> Tensor:
 torch.fx.wrap("_as_wide")
 
 
-class Table(nn.Module):
+class Table(Tabulated):
     """Evaluates a tabulated integral.
 
     Elementwise, any floating dtype; float64 in float64, others in float32. The table is derived from the function, so
@@ -93,15 +94,13 @@ class Table(nn.Module):
         slope: the function that was integrated: the gradient is then exactly this. None takes the cubics' slope.
     """
 
-    coefficients: Tensor
-
     def __init__(self, coefficients: Coefficients, slope: Derivative | None = None) -> None:
-        super().__init__()
+        exact = torch.from_numpy(coefficients.reshape(4, -1).astype(np.float64))
+        super().__init__(exact.float())
+        self.exact = exact
         self.cells = coefficients.shape[2] - 1
         self.per_unit = self.cells // REACH
         self.derivative = Formula(self.cubic_slope) if slope is None else slope
-        self.exact = torch.from_numpy(coefficients.reshape(4, -1).astype(np.float64))
-        self.register_buffer("coefficients", self.exact.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return g of ``x``."""
@@ -127,13 +126,6 @@ class Table(nn.Module):
         table = _as_wide(x, self.coefficients, self.exact)
         rows = [torch.index_select(table[power], 0, index).view_as(x) for power in range(4)]
         return rows, position - cell
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        single = self.coefficients
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.coefficients.dtype != torch.float32:
-            self.coefficients = single.to(self.coefficients.device)
-        return self
 
     def extra_repr(self) -> str:
         """Tell the grid."""
