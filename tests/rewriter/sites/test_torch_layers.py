@@ -45,10 +45,15 @@ def test_a_rewritten_layer_runs_its_new_function_without_gradients_too() -> None
     assert isinstance(result.model, nn.TransformerEncoderLayer)
 
 
-def test_tracing_leaves_the_fast_path_as_it_was() -> None:
+@pytest.mark.parametrize("enabled", [True, False])
+def test_tracing_leaves_the_fast_path_as_it_was(enabled: bool) -> None:
     before = torch.backends.mha.get_fastpath_enabled()
-    rewriter.capture(encoder())
-    assert torch.backends.mha.get_fastpath_enabled() is before
+    try:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+        rewriter.capture(encoder())
+        assert torch.backends.mha.get_fastpath_enabled() is enabled
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def test_encoder_and_decoder_of_a_transformer_are_opened(tmp_path: Any) -> None:
