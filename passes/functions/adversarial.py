@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from functools import partial
 
-import sympy
 from torch import Tensor, nn
 
 from passes.functions import precision
+from passes.functions.activation_expression import activation_expression
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.exact_gradient import Elementwise, with_derivative
-from passes.functions.grammar import parse_expression
 from passes.functions.lift import infimum_lift, require_lift
 from passes.functions.reciprocal import Reciprocal
+from passes.functions.short_slopes import short_slope
 from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
-from passes.functions.symbols import x
 from passes.functions.table import Table
 from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
@@ -78,24 +77,18 @@ def adversarial(
         UsageError: unknown name or parameter, an expression outside the grammar, an α too small for this activation
             (the least that works is named), or a trainable α for a function without a closed form.
     """
-    slope = slope_of(_expression(name, params))
+    slope = slope_of(activation_expression(name, params))
     if trainable:
         require_lift(name, slope.expression, alpha)
         return _trained(name, alpha, slope)
     if not (alpha == 0 and slope.needs_no_lift):
         require_lift(name, slope.expression, alpha)
     kind, integral = _solve(name, alpha, slope)
-    fused = fused_slope(name, catalogue_entry(name).complete(params)) if name in activation_names() else None
+    known = name in activation_names()
+    fused = fused_slope(name, catalogue_entry(name).complete(params)) if known else None
+    short = short_slope(name) or slope.program
     growing = alpha == 0 and not slope.is_piecewise_constant
-    return Adversarial(name, kind, integral, Reciprocal(slope.program, alpha, fused, clamp if growing else None))
-
-
-def _expression(name: str, params: dict[str, float]) -> sympy.Expr:
-    if name in activation_names() or (name.isidentifier() and name != x.name):
-        return catalogue_entry(name).at(params)
-    if params:
-        raise UsageError(expected=f"no parameters for {name}", found=", ".join(params), remedy="write them into it")
-    return parse_expression(name, (x,))
+    return Adversarial(name, kind, integral, Reciprocal(short, alpha, fused, clamp if growing else None))
 
 
 def _solve(name: str, alpha: float, slope: Slope) -> tuple[Kind, Elementwise]:

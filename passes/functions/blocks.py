@@ -26,10 +26,17 @@ def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) 
     """
     first = inputs[0]
     result = torch.empty_like(first)
+    _keep_freed_memory()
     finish = precision.narrow if saturate else precision.cast
     for *parts, target in zip(*(_blocks(value) for value in (*inputs, result)), strict=True):
         target.copy_(finish(function(*[precision.widen(part) for part in parts]), target))
     return result
+
+
+def _keep_freed_memory() -> None:
+    # Freeing one large allocation makes the C library raise the size from which it hands freed memory back to the
+    # system; every temporary of every block would otherwise be mapped, and its pages cleared, anew.
+    torch.empty(2**22, device="cpu")
 
 
 def _blocks(value: Tensor) -> tuple[Tensor, ...]:

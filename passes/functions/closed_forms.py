@@ -41,14 +41,15 @@ def under_sigmoid(x: Tensor, lift: Scalar) -> Tensor:
 def under_bell(x: Tensor, lift: Scalar) -> Tensor:
     """Return ``∫₀ˣ dt/(σ'(t) + lift)``; with lift 0 ``2x + 2·sinh x``, for inputs that are clamped.
 
-    With ``r = √(1+4·lift)`` it is ``(x - (2/r)·artanh(tanh(x/2)/r))/lift``; for a small lift, where that cancels, the
-    same as a sum of terms of one sign.
+    With ``r = √(1+4·lift)`` it is ``(x - (2/r)·artanh(tanh(x/2)/r))/lift``, with ``tanh(x/2) = -u/(2+u)`` for
+    ``u = e^-x - 1``, which is quicker; for a small lift, where that cancels, the same as a sum of terms of one sign.
     """
     if _is_zero(lift):
         return 2 * x + 2 * torch.sinh(x)
     root = (1 + 4 * lift) ** 0.5
     if not isinstance(lift, float) or lift >= _SMALL_LIFT:
-        return (x - torch.atanh(torch.tanh(x * 0.5) / root) * (2 / root)) / lift
+        falling = torch.expm1(-x.clamp(min=-_STRAIGHT))
+        return (x + torch.atanh(falling / (falling * root + 2 * root)) * (2 / root)) / lift
     weight = 2 * lift / (root * (1 + root))
     bounded = x.clamp(-_STRAIGHT, _STRAIGHT)
     rising = torch.log1p(weight * torch.expm1(bounded)) - torch.log1p(weight * torch.expm1(-bounded))

@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -44,3 +48,22 @@ def test_every_block_is_small():
     blocks.blockwise(lambda part: seen.append(part.numel()) or part, layouts()["flat"], saturate=True)
     assert len(seen) > 2
     assert max(seen) <= blocks._PER_THREAD * torch.get_num_threads()
+
+
+COUNT_FAULTS = """
+import resource, torch
+from passes.functions import adversarial
+g, points = adversarial("crrelu"), torch.randn(2**23)
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    g(points)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults() / (points.numel() * points.itemsize / resource.getpagesize()))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep freed memory in other ways")
+def test_no_pages_but_those_of_the_result_are_mapped():
+    result = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 1.5

@@ -12,17 +12,16 @@ OTHER_PARAMETERS = {
     "hardtanh": {"min_val": -0.5, "max_val": 2.5},
     "elu": {"saturation": 1.7},
     "celu": {"saturation": 0.4},
+    "crrelu": {"epsilon": 0.2},
     "softplus": {"beta": 2.0},
 }
-CASES = [(name, {}) for name in activation_names()] + list(OTHER_PARAMETERS.items())
+CASES = [(name, {}) for name in activation_names() if fused_slope(name, {})] + list(OTHER_PARAMETERS.items())
 
 
 def disagreement(name, given, factor=1.0):
     entry = catalogue_entry(name)
     fused = fused_slope(name, entry.complete(given))
     points = torch.cat([torch.linspace(-12, 12, 1000, dtype=torch.float64), torch.tensor([-3.0, 0.0, 3.0])])
-    if fused is None:
-        pytest.skip("torch has no kernel for it")
     return float((factor * fused(points) - slope_of(entry.at(given)).program(points)).abs().max())
 
 
@@ -32,6 +31,6 @@ def test_fused_slope_is_the_derived_slope(name, given):
     assert disagreement(name, given, factor=1.01) > 1e-4
 
 
-def test_most_of_the_catalogue_has_a_fused_slope():
+def test_a_slope_that_is_not_short_is_fused():
     without = {name for name in activation_names() if fused_slope(name, {}) is None}
-    assert without == {"identity", "crrelu"}
+    assert without == {"identity", "sigmoid", "tanh", "tanhshrink", "gelu_tanh", "mish"}
