@@ -25,7 +25,5 @@ CI_SAMPLE: Final[Mapping[str, tuple[str, ...]]] = {
 
 NOT_REWRITTEN: Final = {
     "transformers:mamba": "not a registered submodule",
-    "transformers:mixtral": "control flow",
-    "transformers:qwen3_moe": "control flow",
 }
 """Models of the sample that no method rewrites, with a word of the reason that a plan gives."""

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from benchmarks.mlp_table import mlp_lines
+from benchmarks.refusal_table import account, refusal_lines
+
 Row = Mapping[str, str]
 
 
@@ -15,21 +18,21 @@ def plan_page(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Plan",
         "",
-        "Activation calls are sites (a method may rewrite them) or misses (with a reason). *Never seen*: modules that",
-        "run an activation that is neither; *checked*: models whose forward could be run to find that out.",
-        "*÷ trace*: median ratio to `torch.fx.symbolic_trace` over the models (their number) where that works.",
+        "Activation calls are sites (a method may rewrite them), out of scope for every method, or refused for another",
+        "reason. *Never seen*: modules that run an activation that is none of these; *checked*: models whose forward",
+        "could be run to find that out. *÷ trace*: median ratio to `torch.fx.symbolic_trace` over the models (their",
+        "number) where that works.",
         "",
-        "| family | models | crashed | untraced modules | sites | misses | checked | never seen | plan s | ÷ trace |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| family | models | crashed | untraced modules | sites | out of scope | refused | checked | never seen "
+        "| plan s | ÷ trace |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     families = _by_family(rows)
     lines += [_plan_line(family, families[family]) for family in sorted(families)]
     lines += [_plan_line("**all**", rows), ""]
     kinds = _sum_of_counts(row["kinds"] for row in rows)
     lines += ["Sites by kind: " + (", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common()) or "none") + ".", ""]
-    reasons = _sum_of_counts(row["reasons"] for row in rows)
-    lines += ["| misses | reason |", "|--:|---|"]
-    lines += [f"| {count:,} | {_cell(reason)} |" for reason, count in reasons.most_common()]
+    lines += refusal_lines(rows)
     lines += _failures("Crashes", ((row["name"], row["crash"]) for row in rows if row["crash"]))
     unseen = ((row["name"], row["never_seen"]) for row in rows if row["never_seen"] not in ("", "[]"))
     return lines + _failures("Models with activations never seen", unseen)
@@ -41,8 +44,10 @@ def rewrite_page(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Rewrite",
         "",
-        "*ok*: still its class, other weights unchanged, outputs finite, a finite gradient for every new parameter,",
-        "saved and restored bit for bit, and `generate` works where there is one.",
+        "*ok*: still its class, its modules' plain attributes and every state-dict entry outside the sites unchanged,",
+        "outputs finite, a finite gradient for every new parameter, saved and restored bit for bit, and `generate`",
+        f"works where there is one ({_models(rows, 'generated')}). A module whose own code calls an activation as a",
+        f"function gives way to a graph with its attributes; that happened in {_models(rows, 'graphs')}.",
         "",
         "| family | models | " + " | ".join(f"{m}: ok | no site | failed | s" for m in methods) + " |",
         "|---|--:|" + "--:|" * 4 * len(methods),
@@ -56,6 +61,7 @@ def rewrite_page(rows: Sequence[Row]) -> list[str]:
             cells += [str(outcomes[outcome]) for outcome in ("ok", "no site", "failed")]
             cells.append(f"{sum(float(row['seconds']) for row in own):.1f}")
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *mlp_lines(rows, methods)]
     for title, outcome in (("Failures", "failed"), ("No site", "no site"), ("Out of scope", "out of scope")):
         found = [row for row in rows if row["outcome"] == outcome]
         lines += _failures(title, ((f"{row['name']} ({row['method']})", row["reason"]) for row in found))
@@ -69,18 +75,25 @@ def environment_page(environment: Mapping[str, str]) -> list[str]:
 
 def _plan_line(family: str, rows: Sequence[Row]) -> str:
     ratios = [float(r["plan_s"]) / float(r["trace_s"]) for r in rows if r["plan_s"] and float(r["trace_s"] or 0) > 0]
-    checked = [json.loads(row["never_seen"]) for row in rows if row["never_seen"]]
+    found = account(rows)
     cells = [
         family,
         str(len(rows)),
         str(sum(bool(row["crash"]) for row in rows)),
-        *(f"{sum(int(row[name]) for row in rows):,}" for name in ("untraced", "sites", "misses")),
-        str(len(checked)),
-        str(sum(map(len, checked))),
+        f"{sum(int(row['untraced']) for row in rows):,}",
+        *(f"{count:,}" for count in (found.sites, found.beyond.total(), found.refused.total())),
+        str(sum(bool(row["never_seen"]) for row in rows)),
+        str(found.never_seen),
         f"{sum(float(row['plan_s'] or 0) for row in rows):.2f}",
         f"{median(ratios):.2f} ({len(ratios)})" if ratios else "–",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _models(rows: Sequence[Row], column: str) -> str:
+    """Count the models with a value other than 0 or False in a column."""
+    found = {row["name"] for row in rows if row["outcome"] == "ok" and row.get(column, "0") not in ("", "0", "False")}
+    return f"{len(found)} model{'' if len(found) == 1 else 's'}"
 
 
 def _by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:

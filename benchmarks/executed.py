@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rewriter.evaluation import call, evaluating
 
 _aten = torch.ops.aten
-_ACTIVATIONS: Final[frozenset[Any]] = frozenset(
+ACTIVATIONS: Final[frozenset[Any]] = frozenset(
     {
         _aten.relu, _aten.relu_, _aten.gelu, _aten.silu, _aten.silu_, _aten.mish, _aten.mish_, _aten.sigmoid,
         _aten.sigmoid_, _aten.tanh, _aten.tanh_, _aten.hardtanh, _aten.hardtanh_, _aten.hardswish, _aten.hardswish_,
@@ -60,7 +60,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.counts: dict[tuple[str, ...], int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket in _ACTIVATIONS:
+        if func.overloadpacket in ACTIVATIONS:
             stack = tuple(self.stack)
             self.counts[stack] = self.counts.get(stack, 0) + 1
         return func(*args, **(kwargs or {}))

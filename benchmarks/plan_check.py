@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 import rewriter
 from benchmarks.executed import executed_activations, never_seen
@@ -72,11 +72,13 @@ def check_plan(entry: ZooModel) -> PlanRow:
     """Plan one model; an exception becomes a row with its first line, never an exception."""
     try:
         model, inputs, device = load_planned(entry)
-        capture = rewriter.capture(model)
-        plan_s, _ = _timed(lambda: _plan(model))
+        examples = example_inputs(inputs, device=device) if inputs else None
+        capture = rewriter.capture(model, examples)
+        plan_s, _ = _timed(lambda: _plan(model, examples))
     except Exception as error:  # whatever happens to one model must not stop the run
         return PlanRow(entry.library, entry.name, entry.family, crash=reason(error))
-    known = [reported.path for reported in (*capture.sites, *capture.misses, *capture.untraced)]
+    known = [site.path for site in capture.sites] + [miss.path for miss in capture.misses]
+    known += [untraced.path for untraced in capture.untraced]
     executed, unseen = _executed(entry, model, inputs, device, known)
     return PlanRow(
         entry.library,
@@ -106,9 +108,9 @@ def load_planned(entry: ZooModel) -> tuple[nn.Module, tuple[InputSpec, ...], str
         return *entry.load(), "cpu"
 
 
-def _plan(model: nn.Module) -> None:
+def _plan(model: nn.Module, examples: dict[str, Tensor] | None) -> None:
     try:
-        rewriter.plan(model, "ga")
+        rewriter.plan(model, "ga", example_inputs=examples)
     except NoSiteError:
         return
 

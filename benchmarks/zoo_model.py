@@ -21,7 +21,6 @@ class ZooModel:
         load: makes it with random weights on the default device, in evaluation mode, and says what it takes;
             nothing when that is unknown.
         out_of_scope: why it is planned but not rewritten, or None.
-        generates: whether it has a ``generate`` method that takes token numbers.
     """
 
     library: str
@@ -29,4 +28,3 @@ class ZooModel:
     family: str
     load: Callable[[], tuple[nn.Module, tuple[InputSpec, ...]]]
     out_of_scope: str | None = None
-    generates: bool = False

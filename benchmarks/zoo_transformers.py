@@ -23,22 +23,27 @@ _GENERATING = {"decoder": "AutoModelForCausalLM", "encoder-decoder": "AutoModelF
 def transformers_models() -> list[ZooModel]:
     """List every model type of the table; its family is the type."""
     return [
-        ZooModel("transformers", name, name, partial(_load, name, kind), generates=kind in _GENERATING)
+        ZooModel("transformers", name, name, partial(_load, name, kind))
         for kind, names in TYPES.items()
         for name in names
     ]
 
 
 def _load(name: str, kind: str) -> tuple[nn.Module, tuple[InputSpec, ...]]:
+    # Small vocabularies make it warn of special tokens, model after model.
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     config = tiny(transformers.CONFIG_MAPPING[name], EXCEPTIONS.get(name, {}))
-    auto = getattr(transformers, _GENERATING.get(kind, "AutoModel"))
-    model: nn.Module = auto.from_config(config).eval()
+    model: nn.Module = _auto_class(config, kind).from_config(config).eval()
     return model, _inputs(model, config)
 
 
+def _auto_class(config: Any, kind: str) -> Any:
+    if kind == "speech" and type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
+        return transformers.AutoModelForSpeechSeq2Seq
+    return getattr(transformers, _GENERATING.get(kind, "AutoModel"))
+
+
 def _inputs(model: Any, config: Any) -> tuple[InputSpec, ...]:
-    if hasattr(config, "num_frames"):
-        return (InputSpec(name="pixel_values", shape=(config.num_frames, 3, *_square(config))),)
     known = describe_inputs(model)
     if known:
         return known

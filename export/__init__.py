@@ -2,7 +2,7 @@
 
 from export.onnx import export_onnx
 from export.parity import Comparison, Parity, compare
-from export.pipeline import check_exports, export_model
+from export.pipeline import check_exports, export_model, exports_in
 from export.program import export_program
 from export.targets import TARGETS
 from export.torchscript import export_torchscript
@@ -17,4 +17,5 @@ __all__ = [
     "export_onnx",
     "export_program",
     "export_torchscript",
+    "exports_in",
 ]

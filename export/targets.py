@@ -21,16 +21,18 @@ class Target:
         filename: the name of the file in the user's directory.
         export: writes a model to a path.
         load: opens such a file for running on the CPU.
+        holds_code: whether opening a file that somebody else wrote can run code of theirs: it may hold pickles.
     """
 
     filename: str
     export: Exporter
     load: Callable[[Path], Runner]
+    holds_code: bool = False
 
 
 TARGETS = {
     "onnx": Target("model.onnx", export_onnx, load_onnx),
     "torchscript": Target("model.ts", export_torchscript, load_torchscript),
-    "pt2": Target("model.pt2", export_program, load_program),
+    "pt2": Target("model.pt2", export_program, load_program, holds_code=True),
 }
 """The targets by the names that the command line and the Python door accept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
@@ -26,14 +26,18 @@ class HDFGDConfig(MethodConfig):
         activation: the function to split at all sites; None splits what each site has.
         decomposition: a name of the library, or an expression such as ``"x1*sigmoid(x2)"`` of the activation; None
             takes the library's decomposition of the activation.
-        terms: number of branches; None for the most that the function's decompositions have.
+        terms: number of branches; None for the most that the function's decompositions have, and in a warm start for
+            ``fewest``: the fewer branches, the more hidden units the same parameters make.
         clamp: bound on the inputs of decompositions that overflow.
+        low_rank: also split lone activations, those of a linear or convolution without a second one behind: the
+            branches then share a low-rank factor of that layer, as wide as the budget allows.
     """
 
     activation: str | None = None
     decomposition: str | None = None
-    terms: Annotated[int, Field(gt=1)] | None = None
+    terms: Annotated[int, Field(gt=1)] | Literal["fewest"] | None = None
     clamp: Annotated[float, Field(gt=0)] = 4.0
+    low_rank: bool = False
 
 
 class SplitSettings(BaseModel):
@@ -70,9 +74,18 @@ class HDFGD(Method[HDFGDConfig]):
     kinds: ClassVar[frozenset[Kind]] = MLPS
     resizes: ClassVar[bool] = True
 
+    def splits_lone(self, config: HDFGDConfig) -> bool:
+        """Want lone activations when the option asks for them."""
+        return config.low_rank
+
+    def warmed(self, config: HDFGDConfig) -> HDFGDConfig:
+        """Choose the fewest terms."""
+        return with_fewest_terms(config)
+
     def refuse(self, site: Site, config: HDFGDConfig) -> str | None:
-        """Refuse what cannot be split; a named function that cannot be split is the user's error."""
-        return refuse_split(site, config)
+        """Refuse no MLP; a function that cannot be split as asked is the user's error."""
+        split_of(site, config)
+        return None
 
     def place(self, site: Site, rank: int, config: HDFGDConfig) -> Placement:
         """Put F there, whatever the depth."""
@@ -84,22 +97,27 @@ class HDFGD(Method[HDFGDConfig]):
         return SplitActivation(own.find(), dim=channels_dim, clamp=own.clamp)
 
 
-def refuse_split(site: Site, config: HDFGDConfig) -> str | None:
-    """Say why a site's activation is not split, or None.
+Config = TypeVar("Config", bound=HDFGDConfig)
+
+
+def with_fewest_terms(config: Config) -> Config:
+    """Choose the fewest terms unless the user chose otherwise."""
+    chosen = config.terms is not None or config.decomposition is not None
+    return config if chosen else config.model_copy(update={"terms": "fewest"})
+
+
+def split_of(site: Site, config: HDFGDConfig) -> Decomposition:
+    """Give the decomposition for a site.
 
     Raises:
         UsageError: the function asked for has no decomposition, or none with as many terms; or the decomposition asked
             for is unknown, outside the grammar, undefined somewhere, or not of that function.
     """
-    found = _found(site, config)
-    return found if isinstance(found, str) else None
-
-
-def split_of(site: Site, config: HDFGDConfig) -> Decomposition:
-    """Give the decomposition for a site that was not refused."""
-    found = _found(site, config)
-    assert isinstance(found, Decomposition)
-    return found
+    chosen = selected(site, config.activation)
+    if config.decomposition is not None:
+        return _asked(config.decomposition, site, config, chosen)
+    terms = min(splits_of(chosen.name), default=None) if config.terms == "fewest" else config.terms
+    return decomposition_for(chosen.name, terms, **chosen.parameters)
 
 
 def place_split(site: Site, config: HDFGDConfig) -> Placement:
@@ -109,16 +127,6 @@ def place_split(site: Site, config: HDFGDConfig) -> Placement:
     return Placement(function=found.name, branches=found.terms, settings=settings.model_dump())
 
 
-def _found(site: Site, config: HDFGDConfig) -> Decomposition | str:
-    """Give the decomposition for a site, or the reason why there is none."""
-    chosen = selected(site, config.activation)
-    if config.decomposition is not None:
-        return _asked(config.decomposition, site, config, chosen)
-    if config.activation is None and not splits_of(chosen.name):
-        return f"{chosen.name} has no decomposition; name an activation to put in its place"
-    return decomposition_for(chosen.name, config.terms, **chosen.parameters)
-
-
 def _asked(text: str, site: Site, config: HDFGDConfig, chosen: Selection) -> Decomposition:
     if not is_expression(text):
         found = decomposition(text, config.activation)
@@ -126,7 +134,7 @@ def _asked(text: str, site: Site, config: HDFGDConfig, chosen: Selection) -> Dec
             found = decomposition(text, **site.activation.parameters)
     else:
         found = decomposition(text, chosen.name, **chosen.parameters)
-    if config.terms not in (None, found.terms):
+    if config.terms not in (None, "fewest", found.terms):
         raise UsageError(
             expected=f"terms = {found.terms} for {text}", found=f"terms = {config.terms}", remedy="leave terms out"
         )

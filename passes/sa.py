@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue
 from torch import nn
 
-from passes.hdfgd import HDFGD, MLPS, HDFGDConfig, SplitSettings, place_split, refuse_split, split_of
+from passes.hdfgd import HDFGD, MLPS, HDFGDConfig, SplitSettings, place_split, split_of, with_fewest_terms
 from passes.layers import SplitAdversarial
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
@@ -45,12 +45,18 @@ class SA(Method[SAConfig]):
     kinds: ClassVar[frozenset[Kind]] = MLPS
     resizes: ClassVar[bool] = True
 
+    def splits_lone(self, config: SAConfig) -> bool:
+        """Want lone activations when the option asks for them."""
+        return config.low_rank
+
+    def warmed(self, config: SAConfig) -> SAConfig:
+        """Choose the fewest terms."""
+        return with_fewest_terms(config)
+
     def refuse(self, site: Site, config: SAConfig) -> str | None:
-        """Refuse what cannot be split; a function that cannot be split, or an α too small, is the user's error."""
-        why = refuse_split(site, config)
-        if why is None:
-            split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
-        return why
+        """Refuse no MLP; a function that cannot be split as asked, or an α too small, is the user's error."""
+        split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
+        return None
 
     def place(self, site: Site, rank: int, config: SAConfig) -> Placement:
         """Put F at even ranks, counted from the last depth, and A at odd ones."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.fx.passes.infra.pass_base import PassResult
 
+from rewriter.calibration import listed
 from rewriter.errors import NoSiteError, UsageError
 from rewriter.recipe import Recipe, SourceRecord, draft
 from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match
 from rewriter.surgery import operate
-from rewriter.tracing import TracedGraph, Untraced, trace
+from rewriter.tracing import TracedGraph, Untraced, record, trace
 from rewriter.tracing.tracer import reason
 from rewriter.validation import check_budget, check_finite
+from rewriter.warm import OnProgress, warm_start
+from rewriter.wrapped import require_plain
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,19 @@ class Result:
     report: Report
 
 
-def capture(model: nn.Module) -> Capture:
-    """Trace a model and find its sites; nothing is changed."""
-    traced = trace(model)
+def capture(model: nn.Module, example_inputs: Any = None) -> Capture:
+    """Trace a model and find its sites; nothing is changed.
+
+    Args:
+        model: any module, on any device, ``meta`` too.
+        example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments; when given, code that cannot be
+            traced is recorded as it runs on tensors of these shapes and dtypes, without any values.
+
+    Raises:
+        UsageError: the model is wrapped, compiled, sharded, or has lazy layers.
+    """
+    require_plain(model)
+    traced = record(trace(model), example_inputs)
     matches = match(traced)
     return Capture(traced.graphs, matches.sites, matches.misses, traced.untraced)
 
@@ -60,6 +74,7 @@ def plan(
     *,
     source: SourceRecord | None = None,
     calibration: Iterable[Any] | None = None,
+    example_inputs: Any = None,
     **options: Any,
 ) -> Recipe:
     """Plan a rewrite; nothing is changed, and without calibration the weights are not read.
@@ -70,6 +85,7 @@ def plan(
         source: where the model came from, for the recipe.
         calibration: example inputs, each a tensor, a tuple of arguments or a dict of keyword arguments; a method that
             measures what enters the activations, such as ``eafo``, runs the model on them.
+        example_inputs: see `capture`; without them, what only untraceable code connects stays unseen.
         options: of the engine (see `RewriteOptions`) and of the method.
 
     Raises:
@@ -77,7 +93,7 @@ def plan(
         NoSiteError: the method rewrites nothing in this model; the message has the reasons.
         CaptureError: a module could not be captured and ``strict=True`` was given.
     """
-    recipe = draft(model, method, options, source=source, calibration=calibration)
+    recipe = draft(model, method, options, source=source, calibration=calibration, example_inputs=example_inputs)
     if not recipe.sites:
         reasons = Counter(miss.reason for miss in recipe.misses).most_common(3)
         found = "; ".join(f"{count} × {reason}" for reason, count in reasons) or "no known activation at all"
@@ -87,7 +103,15 @@ def plan(
     return recipe
 
 
-def apply(model: nn.Module, recipe: Recipe, *, inplace: bool = False, example_inputs: Any = None) -> Result:
+def apply(
+    model: nn.Module,
+    recipe: Recipe,
+    *,
+    inplace: bool = False,
+    example_inputs: Any = None,
+    calibration: Iterable[Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Result:
     """Carry a recipe out.
 
     Args:
@@ -96,12 +120,15 @@ def apply(model: nn.Module, recipe: Recipe, *, inplace: bool = False, example_in
         inplace: work on the model itself instead of a copy.
         example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments; when given, the rewritten model
             is run once and its outputs must be finite.
+        calibration: example inputs that a warm start fits the new weights to: see `rewriter.warm.warm_start`.
+        on_progress: called by a warm start with what it does, how much of it is done, and how much there is.
 
     Raises:
         UsageError: the recipe was made for another model, the model cannot be copied, or the root's own code must be
-            replaced, which cannot be done in place.
+            replaced, which cannot be done in place; or the model cannot run on a calibration input.
         ValidationError: the parameter budget or finite values do not hold.
     """
+    require_plain(model)
     if (
         inplace
         and not isinstance(model, fx.GraphModule)
@@ -112,27 +139,55 @@ def apply(model: nn.Module, recipe: Recipe, *, inplace: bool = False, example_in
             found="one in the code of the model itself",
             remedy="leave inplace=True out and use result.model",
         )
+    warm = recipe.options.get("init") == "warm"
+    original = _copy(model) if warm and inplace else model
     rewritten = operate(model if inplace else _copy(model), recipe)
     check_budget(rewritten, recipe)
+    warmth = warm_start(original, rewritten, recipe, calibration, on_progress) if warm else None
     if example_inputs is not None:
         check_finite(rewritten, example_inputs)
-    return Result(rewritten, recipe, report_of(recipe))
+    return Result(rewritten, recipe, report_of(recipe, warmth))
 
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        with torch.inference_mode(False):
+            copied = copy.deepcopy(model)
     except Exception as error:  # whatever the model holds may refuse to be copied
-        raise UsageError(
-            expected="a model that copy.deepcopy can copy", found=reason(error), remedy="work on it with inplace=True"
-        ) from error
+        raise _cannot_copy(reason(error)) from error
+    own = set(model.modules())
+    if shared := [module for module in copied.modules() if module in own]:
+        raise _cannot_copy(f"{type(shared[0]).__name__}, of which the copy is the original")
+    return copied
+
+
+def _cannot_copy(found: str) -> UsageError:
+    return UsageError(
+        expected="a model that copy.deepcopy can copy", found=found, remedy="work on it with inplace=True"
+    )
 
 
 def rewrite(
-    model: nn.Module, method: str, *, inplace: bool = False, example_inputs: Any = None, **options: Any
+    model: nn.Module,
+    method: str,
+    *,
+    inplace: bool = False,
+    example_inputs: Any = None,
+    calibration: Iterable[Any] | None = None,
+    on_progress: OnProgress | None = None,
+    **options: Any,
 ) -> Result:
     """Plan and apply in one call; see `plan` and `apply` for arguments and errors."""
-    return apply(model, plan(model, method, **options), inplace=inplace, example_inputs=example_inputs)
+    inputs = _read_as_often_as_needed(calibration, options)
+    recipe = plan(model, method, example_inputs=example_inputs, calibration=inputs, **options)
+    return apply(
+        model, recipe, inplace=inplace, example_inputs=example_inputs, calibration=inputs, on_progress=on_progress
+    )
+
+
+def _read_as_often_as_needed(calibration: Iterable[Any] | None, options: Mapping[str, Any]) -> Iterable[Any] | None:
+    """Keep calibration inputs that both the plan and a warm start read, since an iterator gives them once."""
+    return listed(calibration) if calibration is not None and options.get("init") == "warm" else calibration
 
 
 def graph_pass(
@@ -147,10 +202,11 @@ def graph_pass(
     """
 
     def rewrite_graph(graph_module: fx.GraphModule) -> PassResult:
-        recipe = draft(graph_module, method, options, calibration=calibration)
+        inputs = _read_as_often_as_needed(calibration, options)
+        recipe = draft(graph_module, method, options, calibration=inputs)
         if not recipe.sites:
             return PassResult(graph_module, False)
-        apply(graph_module, recipe, inplace=True)
+        apply(graph_module, recipe, inplace=True, calibration=inputs)
         return PassResult(graph_module, True)
 
     return rewrite_graph

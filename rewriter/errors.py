@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 
@@ -18,7 +19,13 @@ class RewriterError(Exception):
 
     def __init__(self, *, expected: str, found: str, remedy: str) -> None:
         self.expected, self.found, self.remedy = expected, found, remedy
-        super().__init__(f"expected {expected}; found {found}; {remedy}")
+        text = f"expected {expected}; found {found}; {remedy}"
+        # Names in files may hold line breaks, or codes that a terminal obeys.
+        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # From another process it arrives as what it was, though its arguments are keywords.
+        return partial(type(self), expected=self.expected, found=self.found, remedy=self.remedy), ()
 
 
 class UsageError(RewriterError):

@@ -1,7 +1,8 @@
-"""Layouts: the layers that compute ``W·x + b`` over one dimension, each with its own way to store W."""
+"""Layouts: the layers that compute ``W·x + b`` over all channels, each with its own way to store W."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -14,9 +15,11 @@ class Layout(ABC):
 
     Attributes:
         channels_dim: the dimension of the layer's output that holds the units.
+        units_dim: the dimension of the weight that holds the units; the inputs are in the other one of the first two.
     """
 
     channels_dim: int
+    units_dim: int = 0
 
     @abstractmethod
     def fits(self, layer: nn.Module) -> bool:
@@ -25,6 +28,10 @@ class Layout(ABC):
     @abstractmethod
     def features(self, layer: Any) -> tuple[int, int]:
         """Give the input and output widths."""
+
+    def taps(self, layer: Any) -> int:
+        """Give the number of weights between one input channel and one output channel."""
+        return 1
 
     @abstractmethod
     def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
@@ -44,28 +51,43 @@ class _Linear(Layout):
         return nn.Linear(fan_in, fan_out, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype)
 
 
-class _PointwiseConvolution(Layout):
+class _Convolution(Layout):
+    """A dense convolution of any kernel, in which every output channel reads every input channel."""
+
     channels_dim = 1
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
     def fits(self, layer: nn.Module) -> bool:
-        if not isinstance(layer, self.kinds) or not any(type(layer).forward is kind.forward for kind in self.kinds):
-            return False
-        once = {*layer.kernel_size, *layer.stride, *layer.dilation, layer.groups} == {1}
-        return once and (layer.padding == "valid" or set(layer.padding) == {0})
+        plain = isinstance(layer, self.kinds) and any(type(layer).forward is kind.forward for kind in self.kinds)
+        return plain and bool(layer.groups == 1)
 
     def features(self, layer: Any) -> tuple[int, int]:
         return layer.in_channels, layer.out_channels
 
+    def taps(self, layer: Any) -> int:
+        return math.prod(layer.kernel_size)
+
     def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
         kind = next(kind for kind in self.kinds if isinstance(layer, kind))
-        return kind(fan_in, fan_out, 1, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype)
+        return kind(
+            fan_in,
+            fan_out,
+            layer.kernel_size,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            padding_mode=layer.padding_mode,
+            bias=layer.bias is not None,
+            device="meta",
+            dtype=layer.weight.dtype,
+        )
 
 
 class _TransposedLinear(Layout):
     """transformers' Conv1D, whose weight is ``[in, out]``; known by name, so that its library is not imported."""
 
     channels_dim = -1
+    units_dim = 1
 
     def fits(self, layer: nn.Module) -> bool:
         return f"{type(layer).__module__}.{type(layer).__qualname__}" == "transformers.pytorch_utils.Conv1D"
@@ -79,11 +101,11 @@ class _TransposedLinear(Layout):
         return made.to(dtype=layer.weight.dtype)
 
 
-_LAYOUTS: tuple[Layout, ...] = (_Linear(), _PointwiseConvolution(), _TransposedLinear())
+_LAYOUTS: tuple[Layout, ...] = (_Linear(), _Convolution(), _TransposedLinear())
 
 
 def layout_of(layer: nn.Module | None) -> Layout | None:
-    """Give the layout of a layer that computes ``W·x + b`` over one dimension, or None for any other module."""
+    """Give the layout of a layer that computes ``W·x + b`` over all channels, or None for any other module."""
     if layer is None or "forward" in vars(layer):
         return None
     return next((layout for layout in _LAYOUTS if layout.fits(layer)), None)
@@ -94,3 +116,10 @@ def features(layer: nn.Module) -> tuple[int, int]:
     layout = layout_of(layer)
     assert layout is not None
     return layout.features(layer)
+
+
+def taps(layer: nn.Module) -> int:
+    """Give the kernel size of a layer that has a layout: 1 for a linear."""
+    layout = layout_of(layer)
+    assert layout is not None
+    return layout.taps(layer)

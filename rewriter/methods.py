@@ -63,6 +63,14 @@ class Method(ABC, Generic[Config]):
     resizes: ClassVar[bool] = False
     observes: ClassVar[bool] = False
 
+    def splits_lone(self, config: Config) -> bool:
+        """Say whether it also wants lone activations, whose layer is split over a low-rank factor."""
+        return False
+
+    def warmed(self, config: Config) -> Config:
+        """Give the config of a warm start, with the choices that the user left open made so that it keeps the most."""
+        return config
+
     @abstractmethod
     def refuse(self, site: Site, config: Config) -> str | None:
         """Say why a site is not rewritten, or None to take it.

@@ -6,7 +6,9 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
+from rewriter.finetune.record import FinetuneRecord
 from rewriter.recipe import MissRecord, Recipe, SiteRecord
+from rewriter.warm.record import WarmRecord
 
 
 class Totals(BaseModel):
@@ -34,7 +36,7 @@ class Totals(BaseModel):
 
 
 class Report(BaseModel):
-    """What a rewrite did: the sites, what was left and why, and the totals."""
+    """What a rewrite did: the sites, what was left and why, the totals, and what fine-tunings achieved since."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,10 +44,12 @@ class Report(BaseModel):
     sites: tuple[SiteRecord, ...]
     misses: tuple[MissRecord, ...]
     totals: Totals
+    finetunings: tuple[FinetuneRecord, ...] = ()
+    warm: WarmRecord | None = None
 
 
-def report_of(recipe: Recipe) -> Report:
-    """Sum a recipe up."""
+def report_of(recipe: Recipe, warm: WarmRecord | None = None) -> Report:
+    """Sum a recipe up, with what its warm start did if it had one."""
     resized = [site for site in recipe.sites if site.hidden is not None]
     return Report(
         method=recipe.method,
@@ -60,4 +64,5 @@ def report_of(recipe: Recipe) -> Report:
             resized_before=sum(site.parameters_before for site in resized),
             resized_after=sum(site.parameters_after for site in resized),
         ),
+        warm=warm,
     )

@@ -1,8 +1,7 @@
 """The library of decompositions, and finding one by name, by activation, or by a user's expression.
 
-An activation is split where it is a product, a quotient or a sum of parts that pass a gradient. These of the catalogue
-have no decomposition: ``identity``; and ``relu``, ``relu6``, ``hardtanh`` and ``hardsigmoid``, whose parts would be
-steps (ReLU is ``x1`` times a step of ``x2``), which pass none.
+An activation is split where it is a product, a quotient or a sum of parts that pass a gradient, so ReLU not as ``x1``
+times a step of ``x2``, but as its odd and its even part. ``identity`` alone has no decomposition.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ _x1, _x2, _x3, _x4 = variables(4)
 _beta, _epsilon = symbol("beta"), symbol("epsilon")
 _TANH_FORM = "tanh form, which differs from erf GELU by at most 5e-4"
 _SIDES = "one variable for each side of 0"
+_ENDS = "one variable for each end of the slope"
 
 
 def _tanh_gate(linear: sympy.Expr, cubed: sympy.Expr) -> sympy.Expr:
@@ -43,6 +43,11 @@ def _two_sided(name: str) -> tuple[str, sympy.Expr, str]:
     """Split an activation with f(0) = 0 that has one piece on each side of 0; each piece sees its own side alone."""
     (right, _), (left, _) = catalogue_entry(name).expression.args
     return name, right.subs(x, relu(_x1)) + left.subs(x, -relu(-_x2)), _SIDES
+
+
+def _ramp(low: sympy.Expr | int, high: sympy.Expr | int) -> sympy.Expr:
+    """Split the identity held to an interval."""
+    return (Abs(_x1 - low) - Abs(_x2 - high) + low + high) / 2
 
 
 # name: (activation on the diagonal, F, note); the symbols of an activation's parameters are replaced on request.
@@ -68,6 +73,10 @@ _LIBRARY: dict[str, tuple[str, sympy.Expr, str]] = {
     "tanhshrink/2": ("tanhshrink", _x1 - tanh(_x2), ""),
     "softsign/2": ("softsign", _x1 / (1 + Abs(_x2)), ""),
     "squared_relu/2": ("squared_relu", _x1 * relu(_x2), "ReGLU"),
+    "relu/2": ("relu", (_x1 + Abs(_x2)) / 2, "the odd and the even part"),
+    "relu6/2": ("relu6", _ramp(0, 6), _ENDS),
+    "hardtanh/2": ("hardtanh", _ramp(symbol("min_val"), symbol("max_val")), _ENDS),
+    "hardsigmoid/2": ("hardsigmoid", _ramp(-3, 3) / 6 + _HALF, _ENDS),
     "elu/2": _two_sided("elu"),
     "celu/2": _two_sided("celu"),
     "selu/2": _two_sided("selu"),

@@ -6,13 +6,16 @@ Source: the NA paper; the method, section 3.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import sympy
 import torch
 from torch import Tensor, nn
 
+from passes.functions.exact_gradient import Elementwise
 from passes.functions.families import Constant, Exponential, Family
+from passes.functions.integral import Integral
+from passes.functions.intervals import intervals
 from passes.functions.program import compile_expression
 from passes.functions.recognition import recognise
 from passes.functions.symbols import variables, x
@@ -53,18 +56,17 @@ class FamilyTerm(nn.Module):
         return f"{type(self.family).__name__}, sign={self.sign:+.0f}, alpha={self.alpha}"
 
 
-class TableTerm(nn.Module):
-    """A term without a closed form: its table at the unit values, with a trainable positive scale ``e^log_scale``."""
+class ScaledTerm(nn.Module):
+    """A term at its unit values, with a trainable positive scale ``e^log_scale``."""
 
-    def __init__(self, coefficients: Coefficients) -> None:
+    def __init__(self, function: Elementwise) -> None:
         super().__init__()
-        self.table = Table(coefficients)
+        self.function = function
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return G, elementwise, for float32 or float64."""
-        value: Tensor = self.table(x)
-        return self.log_scale.to(x.dtype).exp() * value
+        return self.log_scale.to(x.dtype).exp() * self.function(x)
 
 
 def frozen_slope(expression: sympy.Expr, terms: int, i: int) -> sympy.Expr:
@@ -74,7 +76,7 @@ def frozen_slope(expression: sympy.Expr, terms: int, i: int) -> sympy.Expr:
     return expression.diff(split[i - 1]).subs(others).subs(split[i - 1], x)
 
 
-def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> FamilyTerm | TableTerm:
+def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> FamilyTerm | ScaledTerm:
     """Return the module of ``Gᵢ``, with ``Gᵢ' = sgn(s)/(|s|+α)`` for the frozen slope ``s``.
 
     Raises:
@@ -85,13 +87,30 @@ def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> Fami
     if family is not None and family.scale > 0:
         at_zero = float(compile_expression(slope, (x,))(torch.zeros((), dtype=torch.float64, device="cpu")))
         return FamilyTerm(family, math.copysign(1.0, at_zero), alpha)
+    lines = _straight_lines(slope, alpha)
+    if lines is not None:
+        return ScaledTerm(lines)
     if alpha == 0:
         raise UsageError(
             expected=f"alpha > 0, since term {i} of {expression} has no closed form",
             found="alpha = 0",
             remedy="raise alpha",
         )
-    return TableTerm(_tabulated(slope, alpha))
+    return ScaledTerm(Table(_tabulated(slope, alpha)))
+
+
+def _straight_lines(slope: sympy.Expr, alpha: float) -> Elementwise | None:
+    """Return ``Gᵢ`` where the slope has one value on each of some intervals, else None."""
+    steps = sympy.piecewise_fold(slope.rewrite(sympy.Piecewise))
+    values = [value for value, _ in steps.args] if isinstance(steps, sympy.Piecewise) else [steps]
+    if not all(value.is_number for value in values):
+        return None
+    edges, pieces = intervals(steps)
+    levels = [float(piece) for piece in pieces]
+    # Where a slope vanishes, it has the sign it has elsewhere.
+    idle = -alpha if max(levels) <= 0 else alpha
+    lifted = [math.copysign(abs(level) + alpha, level) if level else idle for level in levels]
+    return None if 0 in lifted else partial(Integral.of(edges, [Constant(level) for level in lifted]), alpha=0.0)
 
 
 @lru_cache(maxsize=64)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from rewriter.calibration.arrays import numpy_arrays
+from rewriter.checkpoints.safetensors_file import safetensors_regions
 from rewriter.errors import UsageError
 from rewriter.tracing.tracer import reason
 
@@ -50,10 +50,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+            return {name: region.load() for name, region in safetensors_regions(path).items()}
+        return {name: torch.from_numpy(array) for name, array in numpy_arrays(path).items()}
     except Exception as error:  # damaged bytes make the readers raise nearly every built-in exception
         raise UsageError(
             expected=f"a complete {path.suffix} file of numbers",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
+from rewriter.calibration.inputs import require_iterable
 from rewriter.calibration.reservoir import Reservoir
 from rewriter.errors import UsageError
 from rewriter.evaluation import call, evaluating
@@ -40,12 +41,7 @@ def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> 
         UsageError: there are no inputs, or a single one in no iterable; the model cannot run on them; or they lead to
             values that are not finite.
     """
-    if isinstance(calibration, Tensor | Mapping):
-        raise UsageError(
-            expected="an iterable of calibration inputs",
-            found=f"one {type(calibration).__name__}",
-            remedy="put it in a list, or split it into batches",
-        )
+    require_iterable(calibration)
     observers = _Observers(trace, sites)
     ran = False
     with ExitStack() as stack, torch.random.fork_rng(devices=[]), evaluating(trace.model):

@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from rewriter.checkpoints.folder_file import file_in
 from rewriter.errors import CheckpointError
 
 
@@ -14,9 +15,17 @@ class Format(Enum):
 
     SAFETENSORS = (".safetensors",)
     TORCH = (".pt", ".pth", ".th", ".bin", ".ckpt")
+    INDEX = (".index.json",)
+    DISTRIBUTED = (".metadata",)
 
 
-_IN_FOLDER: Final = ("model.safetensors", "pytorch_model.bin")
+_IN_FOLDER: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    ".metadata",
+)
 _ALL_SUFFIXES: Final = " ".join(suffix for kind in Format for suffix in kind.value)
 _ZIP: Final = b"PK\x03\x04"
 _PICKLE: Final = b"\x80"
@@ -25,18 +34,19 @@ _PICKLE: Final = b"\x80"
 def find_checkpoint(path: Path) -> Path:
     """Return ``path`` itself if it is a file, or the checkpoint file of the folder ``path``, safetensors first.
 
+    In a folder it may be an index of shards, or the metadata of ``torch.distributed.checkpoint``.
+
     Raises:
-        CheckpointError: there is no such file, or the folder holds none.
+        CheckpointError: there is no such file, or the folder holds none, or a link to one elsewhere.
     """
     if path.is_file():
         return path
-    candidates = [path / name for name in _IN_FOLDER] if path.is_dir() else []
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    for name in _IN_FOLDER if path.is_dir() else ():
+        if (path / name).is_symlink() or (path / name).is_file():
+            return file_in(path, name)
     raise CheckpointError(
-        expected=f"a checkpoint file, or a folder with {' or '.join(_IN_FOLDER)}",
-        found=f"{str(path)!r}, " + ("a folder with neither" if path.is_dir() else "which does not exist"),
+        expected=f"a checkpoint file, or a folder with one of {', '.join(_IN_FOLDER)}",
+        found=f"{str(path)!r}, " + ("a folder with none of them" if path.is_dir() else "which does not exist"),
         remedy="check the path",
     )
 
@@ -47,13 +57,15 @@ def detect_format(path: Path) -> Format:
     Raises:
         CheckpointError: the suffix promises none, the content is none, or the two disagree.
     """
-    promised = next((kind for kind in Format if path.suffix.lower() in kind.value), None)
+    promised = next((kind for kind in Format if path.name.lower().endswith(kind.value)), None)
     if promised is None:
         raise CheckpointError(
             expected=f"a checkpoint with one of the suffixes {_ALL_SUFFIXES}",
             found=repr(str(path)),
             remedy="rename the file to what it is",
         )
+    if promised in (Format.INDEX, Format.DISTRIBUTED):
+        return promised
     actual = _recognise(path)
     if actual is not promised:
         raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from rewriter.checkpoints.listing import count_and_name
+from rewriter.checkpoints.stored import Assembled, HeldTensor, Region
 from rewriter.errors import CheckpointError
 
 # In order of preference: the trained weights come before their moving average.
@@ -22,16 +23,27 @@ _WRAPPERS: Final = (
     "state_dict_ema",
 )
 _PREFIXES: Final = ("module.", "_orig_mod.")
+_TENSORS: Final = (Tensor, HeldTensor, Region, Assembled)
 
 
-def extract_state_dict(content: object, origin: str) -> dict[str, Tensor]:
+def extract_state_dict(content: object, origin: str) -> dict[str, Any]:
     """Return the dict of tensors inside ``content``, without the prefixes that wrappers of the model added.
+
+    See `state_dict_in` for arguments and errors.
+    """
+    state = state_dict_in(content, origin)
+    prefix = len(wrapper_prefix(state))
+    return {key[prefix:]: tensor for key, tensor in state.items()}
+
+
+def state_dict_in(content: object, origin: str) -> dict[str, Any]:
+    """Return the dict of tensors inside ``content``.
 
     A dict under one of the usual keys (``state_dict``, ``model``, …) is entered, repeatedly. Where both the model and
     its moving average (``ema``) were saved, the model is taken.
 
     Args:
-        content: what the file held.
+        content: what the file held: tensors, or a `Stored` in the place of each.
         origin: the file, for messages.
 
     Raises:
@@ -41,12 +53,11 @@ def extract_state_dict(content: object, origin: str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state:
         found = "an empty dict" if isinstance(state, Mapping) else f"a {type(state).__name__}"
         raise _not_a_state_dict(f"{origin} with {found}")
-    others = [f"{key}: {type(value).__name__}" for key, value in state.items() if not isinstance(value, Tensor)]
+    others = [f"{key}: {type(value).__name__}" for key, value in state.items() if not isinstance(value, _TENSORS)]
     others += [f"{key!r} as a key" for key in state if not isinstance(key, str)]
     if others:
         raise _not_a_state_dict(f"{origin} with {count_and_name({'entries that are not named tensors': others})}")
-    prefix = len(wrapper_prefix(state))
-    return {key[prefix:]: tensor for key, tensor in state.items()}
+    return dict(state)
 
 
 def wrapper_prefix(keys: Iterable[str]) -> str:

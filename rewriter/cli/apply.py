@@ -7,19 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from rewriter.calibration.prepared import prepared_calibration
 from rewriter.cli.arguments import (
     CheckpointOption,
     InputShapeOption,
     JsonOption,
     SourceArgument,
+    TrustPickleOption,
     takes_method_options,
 )
 from rewriter.cli.opening import open_source, record_of
 from rewriter.cli.output import console, print_json, show_report
+from rewriter.cli.streaming import ShardSizeOption, StreamOption, WorkersOption, apply_stream, streaming_of
+from rewriter.cli.warm_progress import show_warmth, warm_progress
 from rewriter.doors import apply, plan
+from rewriter.errors import UsageError
+from rewriter.recipe import Recipe
+from rewriter.report import Report, report_of
 from rewriter.sources.inputs import example_inputs
+from rewriter.sources.weights import weight_files
 from rewriter.storage import RECIPE, REPORT, WEIGHTS, save
-from rewriter.storage.folder import require_new
+from rewriter.storage.folder import INDEX, require_new
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="a new folder for the result")]
 
@@ -31,25 +39,54 @@ def apply_command(
     output: OutputOption,
     checkpoint: CheckpointOption = None,
     input_shape: InputShapeOption = None,
+    trust_pickle: TrustPickleOption = False,
+    stream: StreamOption = False,
+    workers: WorkersOption = None,
+    shard_size: ShardSizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rewrite SOURCE into DIR: model.safetensors, recipe.json, report.json."""
-    require_new(output)
-    to, progress = console(as_json), console(as_json=True)
-    with progress.status(f"loading {source}"):
-        loaded = open_source(source, checkpoint, input_shape)
-    with progress.status("planning"):
-        recipe = plan(loaded.model, source=record_of(loaded, checkpoint), **options)
-    with progress.status(f"rewriting {len(recipe.sites)} sites"):
-        inputs = example_inputs(loaded.inputs) if loaded.inputs else None
-        result = apply(loaded.model, recipe, example_inputs=inputs)
-        save(result, output)
-    if as_json:
-        print_json(result.report)
+    streaming = streaming_of(stream, workers, shard_size, trust_pickle)
+    if streaming is not None:
+        _require_nothing_to_run(options)
+        recipe, shards = apply_stream(source, options, checkpoint, input_shape, output, streaming)
+        checked = "its copied weights are finite; it was not run: rewrite-model verify"
+        _show(report_of(recipe), recipe, output, [INDEX, f"{len(shards)} shards"], checked, as_json)
         return
-    show_report(to, result.report, recipe)
+    require_new(output)
+    progress = console(as_json=True)
+    with progress.status(f"loading {source}"):
+        loaded = open_source(source, checkpoint, input_shape, trust_pickle=trust_pickle)
+        files = weight_files(loaded.spec, checkpoint)
+    inputs = example_inputs(loaded.inputs) if loaded.inputs else None
+    calibration = prepared_calibration(options.pop("calibration"), loaded) if "calibration" in options else None
+    with progress.status("planning"):
+        record = record_of(loaded, checkpoint, files)
+        recipe = plan(loaded.model, source=record, example_inputs=inputs, calibration=calibration, **options)
+    with warm_progress(progress, f"rewriting {len(recipe.sites)} sites") as on_progress:
+        result = apply(loaded.model, recipe, example_inputs=inputs, calibration=calibration, on_progress=on_progress)
+        save(result, output)
     checked = "its outputs are finite" if inputs else "its input shape is unknown, so it was not run: --input-shape"
+    _show(result.report, recipe, output, [WEIGHTS], checked, as_json)
+
+
+def _require_nothing_to_run(options: dict[str, Any]) -> None:
+    if "calibration" in options:
+        raise UsageError(
+            expected="--stream without --calibration, which needs the model in memory",
+            found="--calibration",
+            remedy="leave one of them out",
+        )
+
+
+def _show(report: Report, recipe: Recipe, output: Path, weights: list[str], checked: str, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    to = console(as_json)
+    show_report(to, report, recipe)
+    show_warmth(to, report)
     to.print(f"checked: parameters as planned, {checked}")
-    to.print(f"wrote {output}/: {WEIGHTS}, {RECIPE}, {REPORT}")
+    to.print(f"wrote {output}/: {', '.join([*weights, RECIPE, REPORT])}")
     to.print(f"load it again: rewriter.restore(fresh_model, {str(output)!r})")
     to.print(f"deploy it:     rewrite-model export {output} --to onnx")

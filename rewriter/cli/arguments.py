@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rewriter.calibration import read_calibration
 from rewriter.errors import UsageError
 
 SourceArgument = Annotated[
@@ -23,6 +22,9 @@ SourceArgument = Annotated[
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="a folder that `rewrite-model apply` wrote")]
 CheckpointOption = Annotated[
     Path | None, typer.Option("--checkpoint", metavar="FILE_OR_DIR", help="trained weights for SOURCE, loaded strictly")
+]
+TrustPickleOption = Annotated[
+    bool, typer.Option("--trust-pickle", help="run the code that pickles hold; without it none is ever run")
 ]
 InputShapeOption = Annotated[
     str | None,
@@ -40,8 +42,14 @@ def method_options(
     alpha: Annotated[float | None, typer.Option(help="the lift α of adversarial functions")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="example inputs that methods measure on: .npy, .npz or .safetensors"),
+        typer.Option(
+            metavar="PATH",
+            help="example inputs, to measure on and to fit a warm start to: .npy, .npz, .safetensors, .txt or images",
+        ),
     ] = None,
+    init: Annotated[str, typer.Option(help="new weights: random, or warm, made from those in their place")] = "random",
+    warm_seconds: Annotated[float | None, typer.Option(help="time for a warm start with --calibration")] = None,
+    warm_steps: Annotated[int | None, typer.Option(help="its steps of distillation instead: always the same")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="only sites at these module paths")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="no site at these module paths")] = None,
     seed: Annotated[int, typer.Option(help="seed of the new weights")] = 0,
@@ -53,7 +61,7 @@ def method_options(
     """Gather the options of a rewrite as the Python doors take them; what was not given is left out.
 
     Raises:
-        UsageError: a ``--set`` without a name and a value, or a calibration file that cannot be read.
+        UsageError: a ``--set`` without a name and a value.
     """
     given: dict[str, Any] = {
         "method": method,
@@ -63,11 +71,11 @@ def method_options(
         "exclude": tuple(exclude or ()),
         "seed": seed,
         "strict": strict,
+        "init": init,
     }
-    optional = {"activation": activation, "terms": terms, "alpha": alpha}
+    optional = {"activation": activation, "terms": terms, "alpha": alpha, "calibration": calibration}
+    optional |= {"warm_seconds": warm_seconds, "warm_steps": warm_steps}
     given |= {name: value for name, value in optional.items() if value is not None}
-    if calibration is not None:
-        given["calibration"] = read_calibration(calibration)
     return given | dict(_setting(text) for text in settings or ())
 
 

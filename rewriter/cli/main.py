@@ -10,7 +10,9 @@ import typer
 
 from rewriter.cli.apply import apply_command
 from rewriter.cli.demo import demo_command
+from rewriter.cli.diff import diff_command
 from rewriter.cli.export import export_command
+from rewriter.cli.finetune import finetune_command
 from rewriter.cli.listing import listing
 from rewriter.cli.plan import plan_command
 from rewriter.cli.verify import verify_command
@@ -26,8 +28,10 @@ app = typer.Typer(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan_command,
     "apply": apply_command,
+    "finetune": finetune_command,
     "export": export_command,
     "verify": verify_command,
+    "diff": diff_command,
     "demo": demo_command,
 }
 for _name, _command in _COMMANDS.items():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -53,3 +56,14 @@ def load_split() -> DigitsSplit:
         train=Digits((train_images - mean) / deviation, torch.from_numpy(train_labels).long()),
         test=Digits((test_images - mean) / deviation, torch.from_numpy(test_labels).long()),
     )
+
+
+def write_arrays(directory: Path) -> None:
+    """Write ``train.npz`` and ``test.npz``, each with the images ``x`` and the labels ``y``, into a new folder."""
+    directory.mkdir(parents=True)
+    for name, part in load_split()._asdict().items():
+        np.savez(directory / f"{name}.npz", x=part.images.numpy(), y=part.labels.numpy())
+
+
+if __name__ == "__main__":
+    write_arrays(Path(sys.argv[1]))

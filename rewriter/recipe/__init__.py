@@ -2,12 +2,23 @@
 
 from rewriter.recipe.options import RewriteOptions, Width, split_options
 from rewriter.recipe.planning import draft
-from rewriter.recipe.schema import LinearRecord, MissRecord, Recipe, SiteRecord, SourceRecord
+from rewriter.recipe.provenance import ResultRecord, SourceRecord
+from rewriter.recipe.schema import (
+    ChannelwiseRecord,
+    ExpertsRecord,
+    LinearRecord,
+    MissRecord,
+    Recipe,
+    SiteRecord,
+)
 
 __all__ = [
+    "ChannelwiseRecord",
+    "ExpertsRecord",
     "LinearRecord",
     "MissRecord",
     "Recipe",
+    "ResultRecord",
     "RewriteOptions",
     "SiteRecord",
     "SourceRecord",

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from rewriter.layouts import features
+from rewriter.layouts import features, taps
 from rewriter.methods import Placement
-from rewriter.recipe.schema import LinearRecord, SiteRecord
+from rewriter.packed_experts import PackedExperts
+from rewriter.recipe.inner_layers import has_bias, inner_records, inner_shape
+from rewriter.recipe.packed_experts import experts_record, experts_shape
+from rewriter.recipe.schema import ChannelwiseRecord, ExpertsRecord, LinearRecord, SiteRecord
 from rewriter.recipe.widths import Chain, Feed
 from rewriter.sites import Site
 from rewriter.sites.site import Hidden
+
+ResizedRecord = LinearRecord | ChannelwiseRecord | ExpertsRecord
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,19 @@ class PlacedSite:
     @property
     def hidden(self) -> Hidden:
         """The layers of a site that is resized."""
-        assert self.site.hidden is not None, f"{self.placement.function} needs an MLP, and {self.site.path} is none"
-        return self.site.hidden
+        hidden = self.site.hidden
+        assert isinstance(hidden, Hidden), f"{self.placement.function} needs an MLP, and {self.site.path} is none"
+        return hidden
+
+    @property
+    def inner_paths(self) -> tuple[str, ...]:
+        """The paths of the layers between the ends of an MLP."""
+        return tuple(inner.path for inner in self.site.hidden.inner) if isinstance(self.site.hidden, Hidden) else ()
+
+    @property
+    def experts(self) -> PackedExperts | None:
+        """The packed experts of a site that has no layers of its own."""
+        return self.site.hidden if isinstance(self.site.hidden, PackedExperts) else None
 
     @property
     def units(self) -> int:
@@ -43,10 +59,11 @@ class PlacedSite:
         """List the layers that make the values of the hidden units, with their paths."""
         branches, hidden, site = self.placement.branches, self.hidden, self.site
         packed = hidden.half is not None
-        first = Feed(before=1 + packed, after=branches + packed, bias=_has_bias(hidden.expand))
+        first = Feed(1 + packed, branches + packed, has_bias(hidden.expand), taps(hidden.expand))
         made = [(site.producer, hidden.expand, first)]
         if hidden.partner is not None:
-            made.append((str(site.partner), hidden.partner, Feed(before=1, after=1, bias=_has_bias(hidden.partner))))
+            feed = Feed(1, 1, has_bias(hidden.partner), taps(hidden.partner))
+            made.append((str(site.partner), hidden.partner, feed))
         return made
 
     def record(self, *, hidden: tuple[int, int] | None, chain: str, before: int, after: int) -> SiteRecord:
@@ -75,9 +92,9 @@ class PlacedSite:
 
 def chains_of(placed: Sequence[PlacedSite]) -> list[list[PlacedSite]]:
     """Group placed sites into chains, each in the order of its data flow; others are chains of one."""
-    resized = {p.site.producer: p for p in placed if p.resized}
+    resized = {p.site.producer: p for p in placed if p.resized and p.site.lone is None}
     continued = {p.site.consumer for p in resized.values()}
-    chains = [[p] for p in placed if not p.resized]
+    chains = [[p] for p in placed if not p.resized or p.site.lone is not None]
     for start in resized.values():
         if start.site.producer in continued:
             continue
@@ -88,8 +105,27 @@ def chains_of(placed: Sequence[PlacedSite]) -> list[list[PlacedSite]]:
     return chains
 
 
+def entangled(placed: Sequence[PlacedSite]) -> dict[str, str]:
+    """Give the lone sites that cannot be split because their layer is one of an MLP that changes, with the reasons."""
+    layers = {
+        path: p.site.path
+        for p in placed
+        if p.resized and p.site.lone is None
+        for path in (p.site.producer, p.site.consumer, p.site.partner, *p.inner_paths)
+    }
+    return {
+        p.site.path: f"its layer {lone.path} belongs to the MLP at {layers[lone.path]}"
+        for p in placed
+        if p.resized and (lone := p.site.lone) is not None and lone.path in layers
+    }
+
+
 def chain_shape(chain: Sequence[PlacedSite], coefficients: int) -> Chain:
     """Describe the shape of a chain of MLPs; ``coefficients`` are the trainable ones of its new functions."""
+    packed = chain[0].experts
+    if packed is not None:
+        freed = chain[0].site.activation_parameters
+        return experts_shape(packed, chain[0].placement.branches, freed=freed, coefficients=coefficients)
     return Chain(
         fan_in=features(chain[0].hidden.expand)[0],
         hidden=tuple(p.units for p in chain),
@@ -97,10 +133,22 @@ def chain_shape(chain: Sequence[PlacedSite], coefficients: int) -> Chain:
         fan_out=features(chain[-1].hidden.project)[1],
         freed=sum(p.site.activation_parameters for p in chain),
         coefficients=coefficients,
+        last_taps=taps(chain[-1].hidden.project),
+        inner=tuple(inner_shape(p.hidden.inner, p.units, p.placement.branches) for p in chain),
     )
 
 
-def resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[list[LinearRecord]]:
+def resized(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[list[ResizedRecord]]:
+    """Give the new shapes of all that changes in a chain, for each site together."""
+    packed = chain[0].experts
+    if packed is None:
+        sites = zip(chain, widths, strict=True)
+        between = (inner_records(p.site.path, p.hidden.inner, p.units, h, p.placement.branches) for p, h in sites)
+        return [[*ends, *inner] for ends, inner in zip(_resized_layers(chain, widths), between, strict=True)]
+    return [[experts_record(chain[0].site.producer, packed, chain[0].placement.branches, widths[0])]]
+
+
+def _resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[list[LinearRecord]]:
     """Give the new shapes of all layers of a chain, those that feed each site together, and last the final one.
 
     Branches are packed, one after the other, in the output of the layer that is activated.
@@ -115,6 +163,7 @@ def resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[l
                     before=features(layer),
                     after=(width, feed.after * units),
                     bias=feed.bias,
+                    taps=feed.taps,
                     half=p.hidden.half,
                 )
                 for path, layer, feed in p.feeds()
@@ -124,9 +173,6 @@ def resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[l
     last = chain[-1].hidden.project
     before = features(last)
     path = str(chain[-1].site.consumer)
-    records[-1].append(LinearRecord(path=path, before=before, after=(width, before[1]), bias=_has_bias(last)))
+    after = (width, before[1])
+    records[-1].append(LinearRecord(path=path, before=before, after=after, bias=has_bias(last), taps=taps(last)))
     return records
-
-
-def _has_bias(layer: nn.Module) -> bool:
-    return getattr(layer, "bias", None) is not None

@@ -25,6 +25,10 @@ class RewriteOptions(BaseModel):
         exclude: leave sites with a path that one of these globs matches.
         strict: raise CaptureError when a module could not be captured.
         seed: seeds every random number of the rewrite.
+        init: where new layers get their weights from: ``random``, or ``warm``, from the layers in their place.
+        warm_seconds: how long a warm start with calibration data may take, in wall-clock seconds; what the regressions
+            leave is spent on distillation.
+        warm_steps: number of steps of distillation instead, which gives the same weights again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +39,9 @@ class RewriteOptions(BaseModel):
     exclude: tuple[str, ...] = ()
     strict: bool = False
     seed: int = 0
+    init: Literal["random", "warm"] = "random"
+    warm_seconds: Annotated[float, Field(ge=0)] = 60.0
+    warm_steps: Annotated[int, Field(ge=0)] | None = None
 
 
 Model = TypeVar("Model", bound=BaseModel)

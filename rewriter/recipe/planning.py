@@ -14,12 +14,22 @@ from rewriter.calibration import observe
 from rewriter.counting import count_parameters
 from rewriter.errors import CaptureError
 from rewriter.methods import Method, MethodConfig, Placement, get_method
-from rewriter.recipe.chains import PlacedSite, chain_shape, chains_of, resized_layers
+from rewriter.packed_experts import PackedExperts
+from rewriter.recipe.chains import PlacedSite, ResizedRecord, chains_of, entangled
 from rewriter.recipe.options import RewriteOptions, split_options
-from rewriter.recipe.schema import LinearRecord, MissRecord, Recipe, SiteRecord, SourceRecord
-from rewriter.recipe.widths import hidden_widths
+from rewriter.recipe.provenance import SourceRecord
+from rewriter.recipe.resizing import resize
+from rewriter.recipe.schema import (
+    ChannelwiseRecord,
+    ExpertsRecord,
+    LinearRecord,
+    MissRecord,
+    Recipe,
+    SiteRecord,
+)
 from rewriter.sites import Matches, Site, match
-from rewriter.tracing import trace
+from rewriter.tracing import record, trace
+from rewriter.wrapped import require_plain
 
 
 def draft(
@@ -29,6 +39,7 @@ def draft(
     *,
     source: SourceRecord | None = None,
     calibration: Iterable[Any] | None = None,
+    example_inputs: Any = None,
 ) -> Recipe:
     """Plan a rewrite; the model is not changed.
 
@@ -38,6 +49,7 @@ def draft(
         options: the engine's and the method's options together.
         source: a record of where the model came from, kept in the recipe.
         calibration: example inputs; methods that observe what enters the activations run the model on them.
+        example_inputs: one set of inputs, whose shapes and dtypes alone are read: see `rewriter.tracing.record`.
 
     Returns:
         A recipe, with no sites when the method finds none.
@@ -46,9 +58,12 @@ def draft(
         UsageError: an unknown method or option, or a value or calibration input that does not fit.
         CaptureError: a module could not be captured and ``strict`` was given.
     """
+    require_plain(model)
     method = get_method(method_name)
     engine, config = split_options(method, options)
-    traced = trace(model)
+    if engine.init == "warm":
+        config = method.warmed(config)
+    traced = record(trace(model), example_inputs)
     if engine.strict and traced.untraced:
         first = traced.untraced[0]
         raise CaptureError(
@@ -60,23 +75,27 @@ def draft(
     if calibration is not None and method.observes:
         matches = replace(matches, sites=observe(traced, matches.sites, calibration))
     misses = [MissRecord(path=miss.path, function=miss.function, reason=miss.reason) for miss in matches.misses]
+    understood = {site.producer for site in matches.sites if isinstance(site.hidden, PackedExperts)}
     misses += [
         MissRecord(path=u.path or "(model)", function=u.kind, reason=f"not captured: {u.reason}")
         for u in traced.untraced
+        if u.path not in understood
     ]
     wanted, refused = _choose(method, config, engine, matches)
-    sites, linears, unfitting = _resize(method, _place(method, config, wanted), engine)
+    sites, changed, unfitting = _resize(method, _place(method, config, wanted), engine)
     while unfitting:  # the alternation counts rewritten sites alone
         refused += unfitting
         wanted = [site for site in wanted if site.path not in {miss.path for miss in unfitting}]
-        sites, linears, unfitting = _resize(method, _place(method, config, wanted), engine)
+        sites, changed, unfitting = _resize(method, _place(method, config, wanted), engine)
     before = count_parameters(model)
     return Recipe(
         method=method.name,
         options={**engine.model_dump(mode="json", exclude={"seed"}), **config.model_dump(mode="json")},
         seed=engine.seed,
         sites=tuple(sites),
-        linears=tuple(linears),
+        linears=tuple(record for record in changed if isinstance(record, LinearRecord)),
+        channelwise=tuple(record for record in changed if isinstance(record, ChannelwiseRecord)),
+        experts=tuple(record for record in changed if isinstance(record, ExpertsRecord)),
         misses=tuple(refused + misses),
         parameters_before=before,
         parameters_after=before + sum(site.parameters_after - site.parameters_before for site in sites),
@@ -90,7 +109,7 @@ def _choose(
     wanted: list[Site] = []
     refused: list[MissRecord] = []
     for site in matches.sites:
-        why = _filtered(site, options) or _unwanted(site, method) or method.refuse(site, config)
+        why = _filtered(site, options) or _unwanted(site, method, config) or method.refuse(site, config)
         if why is None:
             wanted.append(site)
         else:
@@ -103,7 +122,9 @@ def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list
     return [PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in sites]
 
 
-def _unwanted(site: Site, method: Method[Any]) -> str | None:
+def _unwanted(site: Site, method: Method[Any], config: MethodConfig) -> str | None:
+    if site.lone is not None and method.splits_lone(config):
+        return None
     if site.kind in method.kinds and (site.hidden is not None or not method.resizes):
         return None
     if site.kind == "gated" and site.hidden is not None:
@@ -123,40 +144,29 @@ def _any_matches(paths: Iterable[str], patterns: Iterable[str]) -> bool:
 
 def _resize(
     method: Method[Any], placed: list[PlacedSite], options: RewriteOptions
-) -> tuple[list[SiteRecord], list[LinearRecord], list[MissRecord]]:
+) -> tuple[list[SiteRecord], list[ResizedRecord], list[MissRecord]]:
     @cache
     def coefficients(settings: str, channels_dim: int) -> int:
         placement = Placement.model_validate_json(settings)
         return count_parameters(method.build(placement.settings, channels_dim))
 
     sites: list[SiteRecord] = []
-    linears: list[LinearRecord] = []
+    changed: list[ResizedRecord] = []
     misses: list[MissRecord] = []
+    shared = entangled(placed)
     for chain in chains_of(placed):
         new = [coefficients(p.placement.model_dump_json(), p.site.channels_dim) for p in chain]
         if not chain[0].resized:
             sites += [_unresized(p, count) for p, count in zip(chain, new, strict=True)]
             continue
-        shape = chain_shape(chain, sum(new))
-        widths = hidden_widths(shape, options)
-        if widths is None:
-            branches = chain[0].placement.branches
-            why = f"the budget leaves fewer than {options.multiple} hidden units for {branches} branches"
-            misses += [MissRecord(path=p.site.path, function=str(p.site.activation), reason=why) for p in chain]
+        found = shared.get(chain[0].site.path) or resize(chain, new, options)
+        if isinstance(found, str):
+            misses += [MissRecord(path=p.site.path, function=str(p.site.activation), reason=found) for p in chain]
             continue
-        changed = resized_layers(chain, widths)
-        linears += [record for records in changed for record in records]
-        for number, (p, own, count) in enumerate(zip(chain, changed, new, strict=True)):
-            sites.append(
-                p.record(
-                    hidden=(shape.hidden[number], widths[number]),
-                    chain=chain[0].site.path,
-                    before=sum(linear.parameters_before for linear in own) + p.site.activation_parameters,
-                    after=sum(linear.parameters_after for linear in own) + count,
-                )
-            )
+        sites += found[0]
+        changed += found[1]
     order = {p.site.path: number for number, p in enumerate(placed)}
-    return sorted(sites, key=lambda site: order[site.path]), linears, misses
+    return sorted(sites, key=lambda site: order[site.path]), changed, misses
 
 
 def _unresized(placed: PlacedSite, coefficients: int) -> SiteRecord:

@@ -28,7 +28,8 @@ class Addresses:
             for call in traced.calls.values():
                 if call.path is not None:
                     self._callers[call.path].add((self._canonical(call.owner), call.index))
-        self._own_forward = cache(lambda owner: own_forward(trace, owner))
+        self._recorded = {recorded.path: recorded.reason for recorded in trace.recorded}
+        self._own_forward = cache(lambda owner: _graph_or_refusal(trace, owner))
 
     def of(self, traced: TracedGraph, node: fx.Node) -> ActivationAddress:
         """Give the address of an activation call.
@@ -36,16 +37,22 @@ class Addresses:
         Raises:
             NotRewritableError: neither its module nor the code that calls it can be replaced.
         """
+        address = self.named(traced, node)
+        if address.module is None:
+            self._require_rewritable(address.owner, address.call, node, traced)
+        return address
+
+    def named(self, traced: TracedGraph, node: fx.Node) -> ActivationAddress:
+        """Give the address that an activation call has if its code can be replaced."""
         call = traced.calls[node]
         owner = self._canonical(call.owner)
         if call.path is not None and call.alone and len(self._callers[call.path]) == 1:
             inside = not call.owner or call.path.startswith(f"{call.owner}.")
-            if inside:
+            if inside and node.args:  # another module names its argument in its own way
                 return ActivationAddress(owner, call.index, call.path)
         attribute = activation_attribute(self._trace.names.modules[owner])
         if call.module is None and attribute is not None:
             return ActivationAddress(owner, call.index, f"{owner}.{attribute}" if owner else attribute)
-        self._require_rewritable(owner, call.index, node, traced)
         return ActivationAddress(owner, call.index, None)
 
     def shown(self, traced: TracedGraph, node: fx.Node) -> str:
@@ -59,7 +66,13 @@ class Addresses:
         return self._trace.names.paths(self._trace.names.modules[owner])[0]
 
     def _require_rewritable(self, owner: str, index: int, node: fx.Node, traced: TracedGraph) -> None:
-        nodes = call_nodes(self._own_forward(owner))
+        if (why := self._recorded.get(owner)) is not None:
+            what = "more than one call of a module" if traced.calls[node].module is not None else "a function call"
+            raise NotRewritableError(f"it is {what} in code that could not be traced: {owner or 'the model'} ({why})")
+        graph = self._own_forward(owner)
+        if isinstance(graph, str):
+            raise NotRewritableError(graph)
+        nodes = call_nodes(graph)
         call = traced.calls[node]
         if index < len(nodes):
             own = nodes[index]
@@ -70,6 +83,13 @@ class Addresses:
             if same:
                 return
         raise NotRewritableError(f"the code of {_at(owner, index)} takes another way when it is traced alone")
+
+
+def _graph_or_refusal(trace: Trace, owner: str) -> fx.Graph | str:
+    try:
+        return own_forward(trace, owner)
+    except NotRewritableError as refusal:
+        return str(refusal)
 
 
 def _at(owner: str, index: int) -> str:

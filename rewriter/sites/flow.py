@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from rewriter.sites.operations import Operations, gates_another_value, reads_no_values
+from rewriter.sites.foreign_layers import is_quantised
+from rewriter.sites.operations import Operations, gates_another_value, is_trained, keeps_values, reads_no_values
+from rewriter.sites.out_of_scope import OUTPUT, PARAMETER, PRODUCT, QUANTISED, SCORE, UNFED
+from rewriter.sites.products import is_product, is_softmax, weighed_value
+from rewriter.tracing.spellings import MULTIPLICATIONS
 
 
 class NoSiteHereError(Exception):
@@ -31,7 +35,8 @@ class Feeding:
 def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Feeding:
     """Find the linear, convolution or embedding that feeds an activation, nearest first.
 
-    Norms and dropouts, sums, joins, pools and changes of shape lie on the way; products of values do not.
+    Norms and dropouts, sums, joins, pools and changes of shape lie on the way, and so do products with a mere weight,
+    as in squeeze-and-excite and attention; other products of values do not.
 
     Args:
         operations: classifies the nodes.
@@ -58,48 +63,64 @@ def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Fe
         if kind is not None:
             return Feeding(value, kind, found)
         if not operations.is_pass_through(value):
-            if not operations.is_norm(value) and not operations.carries(value):
+            weighed = weighed_value(operations, value)
+            if weighed is None and not operations.is_norm(value) and not operations.carries(value):
                 blocked = blocked or value
                 continue
             verb = "stands between the first linear and the activation" if operations.is_norm(value) else "feeds it"
             found = found or f"{operations.describe(value)} {verb}"
-        before = [node for node in value.all_input_nodes if node not in seen]
+            if weighed is not None:
+                waiting += [(weighed, found)] if weighed not in seen else []
+                seen.add(weighed)
+                continue
+        before = [node for node in _sources(value) if node not in seen]
         seen.update(before)
         waiting += [(node, found) for node in before]
-    follows = operations.describe(blocked or entering)
-    raise NoSiteHereError(f"it follows {follows}, not a linear, convolution or embedding")
+    raise NoSiteHereError(_unfed(operations, blocked or entering))
+
+
+def _sources(value: fx.Node) -> list[fx.Node]:
+    if keeps_values(value) and not isinstance(value.target, type):
+        return value.all_input_nodes[:1]  # the others are sizes
+    return [node for node in value.all_input_nodes if not is_trained(node)]
+
+
+def _unfed(operations: Operations, blocked: fx.Node) -> str:
+    if operations.activation(blocked) is not None:
+        return UNFED.because(operations.describe(blocked))
+    module = operations.module(blocked)
+    if module is not None and is_quantised(module):
+        return QUANTISED.because(type(module).__name__)
+    if is_trained(blocked):
+        return PARAMETER.because(operations.describe(blocked))
+    if is_product(blocked):
+        return PRODUCT.because(operations.describe(blocked))
+    return f"it follows {operations.describe(blocked)}, not a linear, convolution or embedding"
 
 
 def require_hidden(operations: Operations, activation: fx.Node, *, whole_model: bool) -> None:
-    """Refuse an activation that is the model's output.
+    """Refuse an activation that is the model's output or an attention score.
 
     Raises:
         NoSiteHereError: with that reason.
     """
     if whole_model and any(user.op == "output" for node in _same_value(operations, activation) for user in node.users):
-        raise NoSiteHereError("it is the model's output, not a hidden value")
+        raise NoSiteHereError(OUTPUT.reason)
+    if _enters_softmax(operations, activation):
+        raise NoSiteHereError(SCORE.reason)
 
 
 def is_gate(operations: Operations, activation: fx.Node) -> bool:
     """Say whether an activation, or the same value in another shape, is multiplied with another value."""
-    return any(gates_another_value(node) for node in _same_value(operations, activation))
+    return any(gates_another_value(node, activation) for node in _same_value(operations, activation))
 
 
-def second_linear(operations: Operations, hidden: fx.Node) -> fx.Node | str:
-    """Find the linear map that alone consumes a hidden value; else say why there is none."""
-    node = hidden
-    while True:
-        users = [user for user in node.users if not reads_no_values(user)]
-        if len(users) != 1:
-            return f"its hidden value has {len(users)} users"
-        (user,) = users
-        if operations.layout(user) is not None:
-            return user
-        if operations.is_norm(user):
-            return f"{operations.describe(user)} stands between the activation and the second linear"
-        if not operations.is_pass_through(user):
-            return f"its hidden value goes to {operations.describe(user)}, not to a second linear"
-        node = user
+def is_gated(operations: Operations, value: fx.Node) -> bool:
+    """Say whether a value, or the same in another shape, is multiplied with activations' outputs only, or scales."""
+    same = _same_value(operations, value)
+    products = [user for node in same for user in node.users if user.target in MULTIPLICATIONS]
+    factors = [factor for product in products for factor in product.all_input_nodes if factor not in same]
+    return all(operations.activation(factor) is not None or is_trained(factor) for factor in factors)
 
 
 def inner_gate(operations: Operations, node: fx.Node) -> fx.Node | None:
@@ -120,3 +141,16 @@ def _same_value(operations: Operations, activation: fx.Node) -> list[fx.Node]:
     for node in same:
         same += [user for user in node.users if operations.is_pass_through(user) or operations.rescales(user)]
     return same
+
+
+def _enters_softmax(operations: Operations, activation: fx.Node) -> bool:
+    seen, waiting = {activation}, [activation]
+    for node in waiting:
+        for user in node.users:
+            if is_softmax(operations, user):
+                return True
+            same = operations.is_pass_through(user) or operations.carries(user) or operations.rescales(user)
+            if same and user not in seen:
+                seen.add(user)
+                waiting.append(user)
+    return False

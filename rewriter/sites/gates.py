@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from rewriter.sites.flow import inner_gate, second_linear
+from rewriter.sites.flow import inner_gate
+from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
 from rewriter.sites.operations import Operations, reads_no_values
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
@@ -22,21 +23,21 @@ class Gate:
         producer: the layer whose output is activated; for packed halves, the one layer of both.
         partner: the layer of the other factor; None for packed halves.
         half: which half of the packed output is activated (0 or 1); None for two layers.
-        consumer: the layer behind the product.
+        consumer: the layer behind the product, with the layers on the way to it.
     """
 
     producer: fx.Node
     partner: fx.Node | None
     half: int | None
-    consumer: fx.Node
+    consumer: HiddenEnd
 
 
-def gated_mlp(operations: Operations, activation: fx.Node) -> Gate | str:
+def gated_mlp(operations: Operations, flow: HiddenFlow, activation: fx.Node) -> Gate | str:
     """Find the gated MLP that an activation is the gate of; else say why it is none ("" when it is far from one)."""
     product, other = _product(operations, activation)
     if product is None or other is None:
         return ""
-    consumer = second_linear(operations, product)
+    consumer = flow.down(product)
     if isinstance(consumer, str):
         return ""
     entering = activation.args[0] if activation.args else None
@@ -57,21 +58,22 @@ def _product(operations: Operations, activation: fx.Node) -> tuple[fx.Node | Non
         if len(users) != 1:
             return None, None
         (user,) = users
-        if user.target in MULTIPLICATIONS and len(user.args) == 2:
-            others = [argument for argument in user.args if argument is not node]
-            return (user, others[0]) if len(others) == 1 and isinstance(others[0], fx.Node) else (None, None)
-        if not operations.is_pass_through(user):
+        if operations.is_pass_through(user):
+            node = user
+            continue
+        if user.target not in MULTIPLICATIONS or len(user.args) != 2:
             return None, None
-        node = user
+        others = [argument for argument in user.args if argument is not node]
+        return (user, others[0]) if len(others) == 1 and isinstance(others[0], fx.Node) else (None, None)
 
 
 def _through(operations: Operations, node: fx.Node) -> fx.Node:
-    while operations.is_pass_through(node) and isinstance(node.args[0], fx.Node):
-        node = node.args[0]
+    while operations.is_pass_through(node) and node.all_input_nodes:
+        node = node.all_input_nodes[0]
     return node
 
 
-def _packed(operations: Operations, gate: fx.Node, up: fx.Node, consumer: fx.Node) -> Gate | str:
+def _packed(operations: Operations, gate: fx.Node, up: fx.Node, consumer: HiddenEnd) -> Gate | str:
     cut, half = _piece(gate)
     same, other = _piece(up)
     if cut is None or cut is not same or {half, other} != {0, 1}:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, second_linear
+from rewriter.layouts import features
+from rewriter.sites.flow import Feeding, NoSiteHereError, feeding, is_gate, is_gated
 from rewriter.sites.gates import gated_mlp
+from rewriter.sites.hidden_flow import HiddenFlow, InnerCall
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.site import Hidden
+from rewriter.sites.site import Hidden, InnerLayer
 
 
 @dataclass(frozen=True)
@@ -22,56 +25,77 @@ class NodesOfMLP:
     project: fx.Node
     partner: fx.Node | None = None
     half: int | None = None
+    inner: tuple[InnerCall, ...] = ()
 
-    def hidden(self, operations: Operations) -> Hidden:
+    def hidden(self, operations: Operations, path: Callable[[nn.Module], str]) -> Hidden:
         """Give the layers themselves."""
         return Hidden(
             cast(nn.Module, operations.module(self.expand)),
             cast(nn.Module, operations.module(self.project)),
             operations.module(self.partner) if self.partner is not None else None,
             self.half,
+            tuple(InnerLayer(call.layer, path(call.layer), call.role, call.wide) for call in self.inner),
         )
 
     def calls_of(self, layer: nn.Module, hidden: Hidden) -> tuple[fx.Node, ...]:
         """List the calls of one of the layers of ``hidden`` among these nodes."""
-        pairs = ((hidden.expand, self.expand), (hidden.project, self.project), (hidden.partner, self.partner))
+        ends = ((hidden.expand, self.expand), (hidden.project, self.project), (hidden.partner, self.partner))
+        pairs = (*ends, *((call.layer, call.node) for call in self.inner))
         return tuple(node for module, node in pairs if module is layer and node is not None)
 
 
 def mlp_around(operations: Operations, activation: fx.Node, obstacles: Obstacles, *, gated: bool) -> NodesOfMLP | str:
     """Find the MLP that an activation is the hidden function of; else say why it is none."""
-    found = _gated(operations, activation) if gated else _plain(operations, activation)
+    try:
+        source = feeding(operations, activation, inplace=False)
+    except NoSiteHereError as refusal:
+        return "" if gated else str(refusal)
+    flow = HiddenFlow(operations, obstacles, 1 if source.kind == "conv" else -1)
+    found = _gated(operations, flow, activation) if gated else _plain(operations, flow, activation, source)
     if isinstance(found, str):
-        return found
+        return obstacles.foreign_beside(operations, activation) or found
     layouts = [operations.layout(node) for node in (found.expand, found.project, found.partner or found.expand)]
     if len({layout.channels_dim for layout in layouts if layout is not None}) != 1:
         return "its layers hold the hidden units in different dimensions"
-    hidden = found.hidden(operations)
+    hidden = found.hidden(operations, obstacles.path)
+    if not _agree(hidden, obstacles, layouts[0].channels_dim if layouts[0] else -1):
+        return "its layers disagree about the number of hidden units"
     if _feeds_a_gate(operations, found.project):
         return "it is inside a gate, such as squeeze-and-excite"
     return next((why for layer in hidden.layers if (why := obstacles.to_resizing(layer)) is not None), found)
 
 
-def _plain(operations: Operations, activation: fx.Node) -> NodesOfMLP | str:
-    try:
-        source = feeding(operations, activation, inplace=False)
-    except NoSiteHereError as refusal:
-        return str(refusal)
-    if operations.layout(source.node) is None:
+def _plain(operations: Operations, flow: HiddenFlow, activation: fx.Node, source: Feeding) -> NodesOfMLP | str:
+    first = flow.up(activation)
+    if isinstance(first, str):
         how = " as a function call" if operations.module(source.node) is None else ""
-        return f"a {source.kind} feeds it{how}, which cannot change its shape"
-    if source.between is not None:
-        return source.between
-    second = second_linear(operations, activation)
-    return second if isinstance(second, str) else NodesOfMLP(source.node, second)
+        return first or source.between or f"a {source.kind} feeds it{how}, which cannot change its shape"
+    second = flow.down(activation)
+    if isinstance(second, str):
+        return second
+    return NodesOfMLP(first.node, second.node, inner=(*first.inner, *second.inner))
 
 
-def _gated(operations: Operations, activation: fx.Node) -> NodesOfMLP | str:
-    gate = gated_mlp(operations, activation)
-    return gate if isinstance(gate, str) else NodesOfMLP(gate.producer, gate.consumer, gate.partner, gate.half)
+def _gated(operations: Operations, flow: HiddenFlow, activation: fx.Node) -> NodesOfMLP | str:
+    gate = gated_mlp(operations, flow, activation)
+    if isinstance(gate, str):
+        return gate
+    return NodesOfMLP(gate.producer, gate.consumer.node, gate.partner, gate.half, gate.consumer.inner)
+
+
+def _agree(hidden: Hidden, obstacles: Obstacles, channels_dim: int) -> bool:
+    """Say whether all layers have the same number of hidden units."""
+    units = features(hidden.project)[0]
+    ends = {"reads": (0,), "makes": (1,), "maps": (0, 1)}
+    return features(hidden.expand)[1] == units * (1 if hidden.half is None else 2) and all(
+        all(features(inner.layer)[end] == units for end in ends[inner.role])
+        if inner.role != "channelwise"
+        else obstacles.channels(inner.layer, channels_dim) == units
+        for inner in hidden.inner
+    )
 
 
 def _feeds_a_gate(operations: Operations, node: fx.Node) -> bool:
-    if is_gate(operations, node):
+    if is_gate(operations, node) and not is_gated(operations, node):
         return True
     return any(operations.activation(user) is not None and is_gate(operations, user) for user in node.users)

@@ -8,17 +8,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from rewriter.layouts import Layout, features, layout_of
+from rewriter.sites.foreign_layers import is_quantised
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.spellings import MULTIPLICATIONS, Activation, activation_of_function, activation_of_module
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTION_CALLS: frozenset[Any] = frozenset({F.conv1d, F.conv2d, F.conv3d})
 _LINEAR_CALLS: frozenset[Any] = frozenset({F.linear, torch.addmm, F.bilinear})
 _PRODUCTS: frozenset[Any] = frozenset({operator.matmul, torch.matmul, "matmul"})
 _NORM_MARKS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _PASS_THROUGH_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_POOL_MODULES = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, nn.Upsample)
+_POOL_CALLS: frozenset[Any] = frozenset(
+    {F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.interpolate}
+)
 _NORM_FUNCTIONS: frozenset[Any] = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm})
 _PASS_THROUGH_CALLS: frozenset[Any] = frozenset({F.dropout, F.dropout2d, torch.dropout, "contiguous"})
 _DIVISIONS: frozenset[Any] = frozenset({operator.truediv, torch.div, "div", "div_"})
@@ -31,10 +37,10 @@ _CARRYING_CALLS: frozenset[Any] = frozenset(
 )
 _SHAPE_METHODS = (
     "chunk", "split", "unbind", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "permute",
-    "transpose", "movedim",
+    "transpose", "movedim", "unfold",
 )  # fmt: skip
 _SHAPE_CALLS: frozenset[Any] = frozenset(
-    {operator.getitem, "expand_as", "view_as", "reshape_as", "t", *_SHAPE_METHODS}
+    {operator.getitem, operator.setitem, "expand_as", "view_as", "reshape_as", "t", *_SHAPE_METHODS}
     | {getattr(torch, name) for name in _SHAPE_METHODS if hasattr(torch, name)}
 )
 
@@ -72,7 +78,7 @@ class Operations:
         module = self.module(node)
         if isinstance(module, _CONVOLUTIONS) or node.target in _CONVOLUTION_CALLS:
             return "conv"
-        weighted = node.target in _PRODUCTS and any(map(_is_trained, node.all_input_nodes))
+        weighted = node.target in _PRODUCTS and any(map(is_trained, node.all_input_nodes))
         if node.target in _LINEAR_CALLS or weighted:
             return "linear"
         if self.layout(node) is not None:
@@ -83,9 +89,9 @@ class Operations:
         """Say whether a node adds, joins, pools, scales or reshapes values without making new hidden units."""
         module = self.module(node)
         if module is not None:
-            return any(mark in type(module).__name__ for mark in ("Pool", "Upsample", "PixelShuffle", "Flatten"))
+            return any(mark in type(module).__name__ for mark in ("Pool", "Pad", "Upsample", "PixelShuffle", "Flatten"))
         if node.target in MULTIPLICATIONS:
-            return sum(isinstance(argument, fx.Node) and not _is_trained(argument) for argument in node.args) == 1
+            return sum(isinstance(argument, fx.Node) and not is_trained(argument) for argument in node.args) == 1
         return node.target in _CARRYING_CALLS or keeps_values(node)
 
     def is_norm(self, node: fx.Node) -> bool:
@@ -96,19 +102,23 @@ class Operations:
         return module is not None and any(mark in type(module).__name__ for mark in _NORM_MARKS)
 
     def is_pass_through(self, node: fx.Node) -> bool:
-        """Say whether a node is a dropout, an identity or a copy."""
-        return isinstance(self.module(node), _PASS_THROUGH_MODULES) or node.target in _PASS_THROUGH_CALLS
+        """Say whether a node is a dropout, an identity, a copy or a multiplication by a number."""
+        known = isinstance(self.module(node), _PASS_THROUGH_MODULES) or node.target in _PASS_THROUGH_CALLS
+        return known or _scales(node)
+
+    def pools_over_space(self, node: fx.Node) -> bool:
+        """Say whether a node is a pool or an interpolation of torch, which treat every channel alike."""
+        return isinstance(self.module(node), _POOL_MODULES) or node.target in _POOL_CALLS
 
     def rescales(self, node: fx.Node) -> bool:
-        """Say whether a node only reshapes one value or multiplies it by a constant."""
-        scales = node.target in MULTIPLICATIONS | _DIVISIONS and len(node.all_input_nodes) == 1
-        return keeps_values(node) or scales
+        """Say whether a node only reshapes one value or multiplies it by a number."""
+        return keeps_values(node) or _scales(node)
 
     def describe(self, node: fx.Node) -> str:
         """Name a node for a reason shown to the user."""
         module = self.module(node)
         if module is not None:
-            return type(module).__name__
+            return ("quantised " if is_quantised(module) else "") + type(module).__name__
         if node.op in ("placeholder", "output", "get_attr"):
             return {"placeholder": "an input", "output": "the output", "get_attr": f"{node.target}"}[node.op]
         return str(getattr(node.target, "__name__", node.target))
@@ -127,15 +137,41 @@ def keeps_values(node: fx.Node) -> bool:
     return node.op in ("call_function", "call_method") and node.target in _SHAPE_CALLS
 
 
-def gates_another_value(node: fx.Node) -> bool:
-    """Say whether ``node`` is multiplied with another traced value; a trained scale of its own is none."""
+def gates_another_value(node: fx.Node, origin: fx.Node) -> bool:
+    """Say whether ``node``, which holds the value of ``origin``, is multiplied with another traced value.
+
+    A trained scale of its own is none, and a value that is computed from ``origin`` gates it, not the other way.
+    """
     return any(
         user.target in MULTIPLICATIONS
-        and all(isinstance(argument, fx.Node) and not _is_trained(argument) for argument in user.args)
+        and all(isinstance(argument, fx.Node) and not is_trained(argument) for argument in user.args)
+        and not any(value is not node and is_computed_from(value, origin) for value in user.all_input_nodes)
         for user in node.users
     )
 
 
-def _is_trained(node: fx.Node) -> bool:
+def _scales(node: fx.Node) -> bool:
+    if node.target not in MULTIPLICATIONS | _DIVISIONS or len(node.args) != 2:
+        return False
+    value, factor = node.args
+    if node.target in MULTIPLICATIONS and isinstance(factor, fx.Node):
+        value, factor = factor, value
+    return isinstance(value, fx.Node) and isinstance(factor, int | float)
+
+
+def is_computed_from(value: fx.Node, origin: fx.Node) -> bool:
+    """Say whether the value of ``origin`` enters ``value``."""
+    seen, waiting = {value}, [value]
+    for node in waiting:
+        if node is origin:
+            return True
+        before = [other for other in node.all_input_nodes if other not in seen and not other < origin]
+        seen.update(before)
+        waiting += before
+    return False
+
+
+def is_trained(node: fx.Node) -> bool:
+    """Say whether a node is a parameter or buffer, at most in another shape."""
     moved = keeps_values(node) or node.target is getattr
-    return node.op == "get_attr" or (moved and all(map(_is_trained, node.all_input_nodes)))
+    return node.op == "get_attr" or (moved and all(map(is_trained, node.all_input_nodes)))

@@ -7,9 +7,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from rewriter.packed_experts import PackedExperts
 from rewriter.tracing.spellings import Activation
 
 Kind = Literal["mlp", "gated", "linear", "conv", "embedding"]
+InnerRole = Literal["channelwise", "reads", "makes", "maps"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,24 @@ class ActivationAddress:
 
 
 @dataclass(frozen=True)
+class InnerLayer:
+    """A layer between the two ends of an MLP, which changes its shape with the hidden width.
+
+    Attributes:
+        layer: the layer.
+        path: where it is.
+        role: ``channelwise`` (a norm, a scale, a depthwise convolution), or in a squeeze-and-excite the layer that
+            ``reads`` the hidden units, the one that ``makes`` a gate for each, or the one that ``maps`` both ways.
+        wide: whether it stands ahead of the activation, where each branch has a value for every hidden unit.
+    """
+
+    layer: nn.Module
+    path: str
+    role: InnerRole
+    wide: bool
+
+
+@dataclass(frozen=True)
 class Hidden:
     """The layers around an activation that share its hidden width, which a rewrite may change.
 
@@ -42,17 +62,35 @@ class Hidden:
         project: the layer that consumes them.
         partner: the other factor's layer of a gated MLP with two layers.
         half: which half of ``expand``'s output is activated, for a gated MLP with both factors packed in one layer.
+        inner: the layers between, which share the hidden width.
     """
 
     expand: nn.Module
     project: nn.Module
     partner: nn.Module | None = None
     half: int | None = None
+    inner: tuple[InnerLayer, ...] = ()
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
         """All layers that change their shape."""
-        return tuple(layer for layer in (self.expand, self.partner, self.project) if layer is not None)
+        ends = (self.expand, self.partner, self.project)
+        return (*(layer for layer in ends if layer is not None), *(inner.layer for inner in self.inner))
+
+
+@dataclass(frozen=True)
+class Lone:
+    """The layer of a lone activation, which keeps its output width.
+
+    Attributes:
+        layer: what makes the values that are activated, and nothing else.
+        path: where it is.
+        inner: the norms and depthwise convolutions between it and the activation.
+    """
+
+    layer: nn.Module
+    path: str
+    inner: tuple[InnerLayer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,16 +98,18 @@ class Site:
     """An activation with the layer that feeds it and, for an MLP, the layers of its hidden units.
 
     Attributes:
-        kind: ``mlp`` (linear → activation → linear), ``gated`` (the same with a gate), or what feeds a lone activation.
+        kind: ``mlp`` (linear or dense convolution → activation → another, with norms, depthwise convolutions and
+            squeeze-and-excites between), ``gated`` (the same with a gate), or what feeds a lone activation.
         activation: which function the activation is.
         address: where it is called.
-        producer: path of the linear, convolution or embedding that feeds it.
+        producer: path of the linear, convolution or embedding that feeds it, or of the packed experts that hold it.
         consumer: path of the second linear of an MLP, else None.
         partner: path of the other factor's layer of a gated MLP, else None.
         channels_dim: the dimension of the activation's input that holds the hidden units.
         depth: length of the longest path of operations from the model's inputs.
-        hidden: the layers of an MLP's hidden units, else None.
+        hidden: the layers of an MLP's hidden units, or its packed experts, else None.
         not_an_mlp: why a lone site cannot be rewritten as an MLP, else None.
+        lone: the layer of a lone activation that may be replaced, else None.
         activation_parameters: number of trainable parameters of the activation it has now.
         samples: values that entered the activation on calibration inputs, float32 ``[N]``; None without calibration.
     """
@@ -82,9 +122,10 @@ class Site:
     partner: str | None
     channels_dim: int
     depth: int
-    hidden: Hidden | None
+    hidden: Hidden | PackedExperts | None
     not_an_mlp: str | None
     activation_parameters: int
+    lone: Lone | None = None
     samples: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from rewriter.sites.foreign_layers import is_quantised
+from rewriter.sites.out_of_scope import QUANTISED, RECURRENT, SOFTMAX
 from rewriter.sites.site import Miss
 from rewriter.tracing import Trace
 from rewriter.tracing.spellings import activation_of_module, is_known_activation
@@ -19,9 +21,14 @@ def unseen_activations(trace: Trace) -> Iterator[Miss]:
         if is_known_activation(module) and id(module) not in called:
             parent = path.rpartition(".")[0]
             why = reasons.get(parent)
-            text = f"{parent or 'the model'} could not be traced ({why})" if why else "no traced code calls it"
+            if why:
+                text = f"{parent or 'the model'} could not be traced ({why})"
+            else:
+                text = "its code did not call it on the example inputs" if trace.recorded else "no traced code calls it"
             yield Miss(path, str(activation_of_module(module)), text)
+        elif "ReLU" in type(module).__name__ and is_quantised(module):
+            yield Miss(path, "relu", QUANTISED.because(f"{type(module).__name__} holds it"))
         elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            yield Miss(path, type(module).__name__, "its activations are inside torch's recurrent kernel: out of scope")
+            yield Miss(path, type(module).__name__, RECURRENT.reason)
         elif isinstance(module, nn.MultiheadAttention | nn.Softmax):
-            yield Miss(path, "softmax", "softmax normalises over several values: out of scope")
+            yield Miss(path, "softmax", SOFTMAX.reason)

@@ -29,15 +29,22 @@ class Source:
 
 
 def load_source(
-    text: str, *, checkpoint: Path | None = None, input_shape: tuple[int, ...] | None = None, trained: bool = True
+    text: str,
+    *,
+    checkpoint: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    trained: bool = True,
+    trust_pickle: bool = False,
 ) -> Source:
     """Build the model that ``text`` names, in evaluation mode.
 
     Args:
         text: ``timm:NAME[?key=value&…]``, ``torchvision:NAME[?…]``, ``hf:DIR_OR_ID`` or ``py:package.module:factory``.
         checkpoint: a file or folder with the weights, loaded strictly; None leaves the source's own.
-        trained: read the weights that come with the source (those of an ``hf:`` folder), unless a checkpoint is given.
+        trained: read the weights that come with the source (those of an ``hf:`` folder, or of timm's ``pretrained``),
+            unless a checkpoint is given.
         input_shape: the shape without the batch, in place of the one the model gives.
+        trust_pickle: run the code that the checkpoint's pickles hold.
 
     Raises:
         UsageError: the source cannot be built, or ``input_shape`` does not fit the model's inputs.
@@ -46,7 +53,7 @@ def load_source(
     spec = parse_spec(text)
     model, inputs = _build(spec, trained=trained and checkpoint is None)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint)
+        load_checkpoint(model, checkpoint, trust_pickle=trust_pickle)
     if input_shape is not None:
         inputs = _with_shape(model, inputs, input_shape)
     return Source(str(spec), model.eval(), inputs)
@@ -58,7 +65,8 @@ def _build(spec: SourceSpec, *, trained: bool) -> tuple[nn.Module, tuple[InputSp
         case "timm":
             from rewriter.sources import timm
 
-            return timm.build(spec.name, spec.options)
+            options = {name: value for name, value in spec.options.items() if trained or name != "pretrained"}
+            return timm.build(spec.name, options)
         case "torchvision":
             from rewriter.sources import torchvision
 

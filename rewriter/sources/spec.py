@@ -51,10 +51,15 @@ def parse_spec(text: str) -> SourceSpec:
     name, _, query = rest.partition("?") if scheme in _WITH_OPTIONS else (rest, "", "")
     if not name.strip():
         raise UsageError(expected=f"a name after {scheme}:", found=repr(text), remedy=f"write {_FORM}")
-    return SourceSpec(scheme, name.strip(), _parse_query(query))
+    return SourceSpec(scheme, name.strip(), parse_query(query))
 
 
-def _parse_query(query: str) -> dict[str, Any]:
+def parse_query(query: str) -> dict[str, Any]:
+    """Split ``key=value&…`` into options; see `parse_spec` for how values are read.
+
+    Raises:
+        UsageError: a part is not a single ``key=value``.
+    """
     options: dict[str, Any] = {}
     for part in query.split("&") if query else ():
         key, equals, value = part.partition("=")

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save_model
 
 from rewriter.errors import UsageError
+from rewriter.recipe import Recipe
+from rewriter.recipe.provenance import record_of_result
+from rewriter.report import Report
 
 if TYPE_CHECKING:
     from rewriter.doors import Result
 
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 RECIPE = "recipe.json"
 REPORT = "report.json"
 
@@ -40,10 +44,17 @@ def require_new(directory: Path) -> None:
         )
 
 
+def weights_in(directory: Path) -> Path:
+    """Give the file of a result's weights: the index of its shards if it has one."""
+    index = directory / INDEX
+    return index if index.exists() else directory / WEIGHTS
+
+
 def save(result: Result, directory: str | Path) -> Path:
     """Write a rewritten model: ``model.safetensors``, ``recipe.json`` and ``report.json``.
 
-    The files are written into a temporary sibling that is renamed at the end, so that a failure leaves nothing.
+    The files are written into a temporary sibling that is renamed at the end, so that a failure leaves nothing. The
+    recipe also gets a digest of the weights and the versions of the libraries: its ``result``.
 
     Args:
         result: what `rewrite` or `apply` returned.
@@ -57,14 +68,20 @@ def save(result: Result, directory: str | Path) -> Path:
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.absolute().parent))
     try:
         save_model(result.model, str(temporary / WEIGHTS))
-        (temporary / RECIPE).write_text(result.recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (temporary / REPORT).write_text(result.report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        recipe = result.recipe.model_copy(update={"result": record_of_result([temporary / WEIGHTS])})
+        write_records(temporary, recipe, result.report)
         temporary.chmod(0o777 & ~_umask())
         os.rename(temporary, directory)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return directory
+
+
+def write_records(directory: Path, recipe: Recipe, report: Report) -> None:
+    """Write what lies beside the weights: ``recipe.json`` and ``report.json``."""
+    (directory / RECIPE).write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (directory / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _umask() -> int:

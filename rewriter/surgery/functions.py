@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
-from rewriter.errors import UsageError
+from rewriter.errors import RewriterError, UsageError
 from rewriter.methods import get_method
 from rewriter.recipe import SiteRecord
+from rewriter.sites.foreign_layers import is_plain
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import Activation, activation_of_callable, activation_of_module
+from rewriter.tracing.tracer import reason
 
 
 def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Module:
     """Make the module that a recipe puts at a site.
 
-    Its parameters take the dtype of the layer that feeds the site; its buffers, which hold exact values, keep theirs.
+    Its parameters take the dtype of the layer that feeds the site (quantised weights have none to give); its buffers,
+    which hold exact values, keep theirs.
 
     Raises:
         UsageError: the model has other layers at the site: the recipe was made for another one.
@@ -31,12 +35,32 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
             remedy="apply the recipe to the model it was made for",
         )
     producer = names.modules[site.producer]
-    weight = next(producer.parameters())  # a parametrized layer holds its weights in a child
-    function = get_method(method).build(dict(site.placement.settings), site.channels_dim)
-    function.to(device=weight.device)
+    weights = list(producer.parameters())  # a parametrized layer holds its weights in a child
+    dtype = next((weight.dtype for weight in weights if is_plain(weight)), torch.get_default_dtype())
+    return new_function(site, method, dtype).to(device=weights[0].device).train(producer.training)
+
+
+def new_function(site: SiteRecord, method: str, dtype: torch.dtype) -> nn.Module:
+    """Make the module that a placement describes, on the CPU, with parameters of a dtype."""
+    function = _built(site, method)
     for parameter in function.parameters():
-        parameter.data = parameter.data.to(dtype=weight.dtype)
-    return function.train(producer.training)
+        parameter.data = parameter.data.to(dtype=dtype)
+    return function
+
+
+def _built(site: SiteRecord, method: str) -> nn.Module:
+    maker = get_method(method)
+    try:
+        with torch.device("cpu"):
+            return maker.build(dict(site.placement.settings), site.channels_dim)
+    except RewriterError:
+        raise
+    except Exception as error:  # a recipe may come from anywhere, and a method may be anybody's
+        raise UsageError(
+            expected=f"settings that the method {method!r} can make the function of {site.path} from",
+            found=reason(error),
+            remedy="write the recipe again with this version",
+        ) from error
 
 
 def _activation_at(names: ModuleNames, path: str) -> Activation | None:

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from rewriter.errors import UsageError
 from rewriter.recipe import SiteRecord
+from rewriter.surgery.placed import first_name
 from rewriter.tracing import trace
 from rewriter.tracing.own_forward import (
     NotRewritableError,
@@ -76,7 +77,7 @@ def edited_code(
         if max(site.call for site in owned) >= len(calls):
             raise _other_code(owner, f"only {len(calls)} calls")
         module = traced.names.modules[owner]
-        names = {site.path: _free_name(module, site) for site in owned}
+        names = {site.path: added_name(module, site) for site in owned}
         for site in owned:
             found = _activation(module, calls[site.call])
             if found != site.activation:
@@ -105,8 +106,9 @@ def _replace_call(graph: fx.Graph, node: fx.Node, name: str) -> None:
         graph.erase_node(gate)
 
 
-def _free_name(module: nn.Module, site: SiteRecord) -> str:
-    name = f"{site.activation.partition('(')[0]}_{site.call}"
+def added_name(module: nn.Module, site: SiteRecord) -> str:
+    """Give the name of a site's new module in the module whose code will call it, before it is there."""
+    name = first_name(site)
     while hasattr(module, name):
         name = f"{name}_"
     return name

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rewriter.errors import UsageError
 from rewriter.layouts import layout_of
 from rewriter.recipe import LinearRecord
+from rewriter.surgery.initial_values import draw
+from rewriter.surgery.low_rank import LowRank
 from rewriter.tracing.names import ModuleNames
 
 
 def resized_linear(names: ModuleNames, record: LinearRecord, seed: int) -> nn.Module:
     """Make the layer that a recipe puts at a path, randomly initialised as torch initialises a linear.
 
-    Kind of layer, device, dtype, bias, ``requires_grad`` and train/eval mode are those of the layer that stands there.
-    The values depend on the seed and the path alone, so they are the same on every device and in every order.
+    Kind of layer, device, dtype, memory format, bias, ``requires_grad`` and train/eval mode are those of the layer that
+    stands there. The values depend on the seed and the path alone, so they are the same on every device and in every
+    order.
 
     Raises:
         UsageError: the model has no such layer: the recipe was made for another one.
@@ -33,24 +35,34 @@ def resized_linear(names: ModuleNames, record: LinearRecord, seed: int) -> nn.Mo
             remedy="apply the recipe to the model it was made for",
         )
     # The meta device first: no values are drawn from, and none change, the global random state.
-    new = layout.make(old, *record.after)
+    new: nn.Module = layout.make(old, *record.after) if record.rank is None else LowRank.of(old, record)
     device = old.get_parameter("weight").device
-    if device.type != "meta":
-        new = new.to_empty(device=device)
-        _initialise(new, record.after[0], _generator(seed, record.path))
+    new = new.to_empty(device=device)
     for name, parameter in new.named_parameters():
-        parameter.requires_grad_(old.get_parameter(name).requires_grad)
+        parameter.data = torch.empty_like(parameter, memory_format=_memory_format(old.get_parameter(_last(name))))
+    if device.type != "meta":
+        for path, part, fan_in in _parts(new, record):
+            draw(part.parameters(), fan_in, seed=seed, path=path)
+    for name, parameter in new.named_parameters():
+        parameter.requires_grad_(old.get_parameter(_last(name)).requires_grad)
     return new.train(old.training)
 
 
-def _initialise(linear: nn.Module, fan_in: int, generator: torch.Generator) -> None:
-    bound = 1 / math.sqrt(fan_in)
-    with torch.no_grad():
-        for parameter in linear.parameters():
-            values = torch.empty(parameter.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-            parameter.copy_(values)
+def _parts(new: nn.Module, record: LinearRecord) -> Iterator[tuple[str, nn.Module, int]]:
+    fan_in = record.after[0] * record.taps
+    if isinstance(new, LowRank):
+        yield f"{record.path}.reduce", new.reduce, fan_in
+        yield f"{record.path}.branch", new.branch, new.rank
+    else:
+        yield record.path, new, fan_in
 
 
-def _generator(seed: int, path: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}:{path}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _memory_format(weight: Tensor) -> torch.memory_format:
+    for known in {4: [torch.channels_last], 5: [torch.channels_last_3d]}.get(weight.dim(), []):
+        if torch.empty(weight.shape, device="meta", memory_format=known).stride() == weight.stride():
+            return known
+    return torch.contiguous_format

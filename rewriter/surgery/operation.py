@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 from torch import fx, nn
 
 from rewriter.counting import count_parameters
 from rewriter.errors import UsageError
 from rewriter.recipe import LinearRecord, Recipe
 from rewriter.surgery.block import rewritten_block
+from rewriter.surgery.channelwise import resized_channelwise
+from rewriter.surgery.experts import resized_experts
 from rewriter.surgery.functions import site_function
 from rewriter.surgery.graphs import EditedCode, edited_code
 from rewriter.surgery.linears import resized_linear
 from rewriter.surgery.packed_gate import PackedGate
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.torch_layers import close_fast_path
+from rewriter.tracing.tracer import reason
 
 
+@torch.inference_mode(False)
 def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Rewrite ``model`` in place as ``recipe`` says.
 
@@ -26,7 +31,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
         The model; a new object only when the code of the model itself had to be replaced by a graph.
 
     Raises:
-        UsageError: the recipe was made for another model.
+        UsageError: the recipe was made for another model, or a module of this one refuses to have a part replaced.
     """
     found = count_parameters(model)
     if found != recipe.parameters_before:
@@ -37,15 +42,20 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
         )
     names = ModuleNames(model)
     linears = {record.path: resized_linear(names, record, recipe.seed) for record in recipe.linears}
+    between = {r.path: resized_channelwise(names, r, recipe.seed) for r in recipe.channelwise}
+    activations = {site.producer: str(site.module).rpartition(".")[2] for site in recipe.sites}
+    experts = {r.path: resized_experts(names, r, activations[r.path], recipe.seed) for r in recipe.experts}
     functions = {site.path: site_function(names, site, recipe.method) for site in recipe.sites}
     for record in recipe.linears:
         if record.half is not None:
             _pack_gate(recipe, record, linears, functions)
     edited = edited_code(model, recipe.sites, functions)
+    replaced = [alias for path in (*linears, *between, *experts) for alias in names.paths(names.modules[path])]
+    _require_replaceable(model, replaced + [site.module for site in recipe.sites if site.module is not None])
 
-    for path, linear in linears.items():
+    for path, new in {**linears, **between, **experts}.items():
         for alias in names.paths(names.modules[path]):
-            _put(model, alias, linear)
+            _put(model, alias, new)
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
@@ -54,13 +64,32 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     return model
 
 
+def _require_replaceable(model: nn.Module, paths: list[str]) -> None:
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        holder = model.get_submodule(parent)
+        try:
+            setattr(holder, name, getattr(holder, name))
+        except Exception as error:  # a class may guard its attributes
+            raise UsageError(
+                expected=f"a {type(holder).__name__} whose {name} can be replaced",
+                found=reason(error),
+                remedy=f"lift the guard while rewriting, or exclude {path}",
+            ) from error
+
+
 def _pack_gate(
     recipe: Recipe, record: LinearRecord, linears: dict[str, nn.Module], functions: dict[str, nn.Module]
 ) -> None:
     linear = linears[record.path]
     site = next(site for site in recipe.sites if site.producer == record.path)
-    assert isinstance(linear, nn.Linear)
     assert record.half is not None
+    if not isinstance(linear, nn.Linear):
+        raise UsageError(
+            expected=f"an nn.Linear with both factors of a gate at {record.path}",
+            found=type(linear).__name__,
+            remedy="apply the recipe to the model it was made for",
+        )
     gate = PackedGate(linear, functions[site.path], site.placement.branches, record.half)
     linears[record.path] = gate.train(linear.training)
     functions[site.path] = nn.Identity().train(linear.training)

@@ -10,6 +10,8 @@ from torch import fx, nn
 
 from rewriter.tracing.calls import Signature
 from rewriter.tracing.hooks import has_hooks
+from rewriter.tracing.list_argument import ListArgument, handles_a_list
+from rewriter.tracing.named_functions import activation_functions
 from rewriter.tracing.trace import Trace
 from rewriter.tracing.tracer import reason
 from rewriter.tracing.untouched import untouched
@@ -20,9 +22,9 @@ class NotRewritableError(Exception):
 
 
 class _OwnForwardTracer(fx.Tracer):
-    def __init__(self, parameters: tuple[str, ...]) -> None:
-        super().__init__()
-        self._names = parameters
+    def __init__(self, signature: Signature, activations: tuple[Callable[..., Any], ...]) -> None:
+        super().__init__(autowrap_functions=activations)
+        self._signature = signature
         self._context = _context()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -36,10 +38,17 @@ class _OwnForwardTracer(fx.Tracer):
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
-        placeholders = [self.create_proxy("placeholder", name, (), {}) for name in self._names]
+        names, lengths = self._signature.traced, dict(self._signature.lists)
+        placeholders = [self.create_proxy("placeholder", name, (), {}) for name in names]
 
         def call(root: nn.Module, *values: Any) -> Any:
-            return root_fn(root, **dict(zip(self._names, values, strict=True)))
+            given = dict(zip(names, values, strict=True))
+            lists = {name: ListArgument(given[name], length) for name, length in lengths.items()}
+            result = root_fn(root, **given | {name: argument.items for name, argument in lists.items()})
+            for name, argument in lists.items():
+                if not argument.write_back():
+                    raise NotRewritableError(f"its code changes the list {name} in a way that a graph cannot repeat")
+            return result
 
         return call, [self.root, *placeholders]
 
@@ -59,30 +68,31 @@ def own_forward(trace: Trace, owner: str) -> fx.Graph:
     if isinstance(module, fx.GraphModule):
         return module.graph
     signature = _only_signature(trace, module)
+    activations = activation_functions(trace.names.modules.values())
     with untouched(module):
         before = _state(module)
-        graph = _trace(module, signature)
+        graph = _trace(module, signature, activations)
         if _state(module) != before:
             raise NotRewritableError(
                 f"the code of {type(module).__name__} makes tensors or keeps state, which a graph would freeze"
             )
         for part in module.modules():
             part.training = not part.training
-        other_mode = _trace(module, signature)
+        other_mode = _trace(module, signature, activations)
     if str(graph) != str(other_mode):
         raise NotRewritableError(f"the code of {type(module).__name__} depends on its train/eval mode")
     return graph
 
 
 def call_nodes(graph: fx.Graph) -> list[fx.Node]:
-    """List the calls of a graph in the order in which ``forward`` makes them."""
-    return [node for node in graph.nodes if node.op.startswith("call_")]
+    """List the calls of a graph in the order in which ``forward`` makes them, without the handling of its lists."""
+    return [node for node in graph.nodes if node.op.startswith("call_") and not handles_a_list(node)]
 
 
 def activation_input(node: fx.Node) -> fx.Node:
     """Give the value that enters the activation which a call computes; for ``x * sigmoid(x)``, ``x``."""
     gate = activation_gate(node)
-    value = gate.args[0] if gate is not None else node.args[0] if node.args else node.kwargs["input"]
+    value = gate.args[0] if gate is not None else [*node.args, *node.kwargs.values()][0]
     assert isinstance(value, fx.Node)
     return value
 
@@ -93,9 +103,9 @@ def activation_gate(node: fx.Node) -> fx.Node | None:
     return next((value for value in inputs if list(value.users) == [node] and len(inputs) == 2), None)
 
 
-def _trace(module: nn.Module, signature: Signature) -> fx.Graph:
+def _trace(module: nn.Module, signature: Signature, activations: tuple[Callable[..., Any], ...]) -> fx.Graph:
     try:
-        return _OwnForwardTracer(signature.traced).trace(module)
+        return _OwnForwardTracer(signature, activations).trace(module)
     except NotRewritableError:
         raise
     except Exception as error:  # a user's forward may raise anything when it is given proxies

@@ -5,11 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+
+from rewriter.tracing.custom_activations import custom_activation, custom_function
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,12 @@ _METHODS = {
     "tanh_": ("tanh", True),
 }
 
+# Operators such as ``torch.ops.aten.relu`` that have the canonical name of what they compute.
+_ATEN = frozenset(
+    {"relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "sigmoid", "tanh", "softplus"}
+    | {"hardtanh", "hardsigmoid", "hardswish"}
+)
+
 # By activation, torch's names of its parameters in their order, and the catalogue's.
 _PARAMETERS: dict[str, dict[str, str]] = {
     "leaky_relu": {"negative_slope": "negative_slope"},
@@ -146,15 +155,16 @@ MULTIPLICATIONS: frozenset[Any] = frozenset({operator.mul, operator.imul, torch.
 
 
 def is_known_activation(module: nn.Module) -> bool:
-    """Say whether a module is one of the known activation classes (subclasses, which may differ, are not)."""
-    return type(module) in _TORCH_CLASSES or _qualified_name(module) in _FOREIGN_CLASSES
+    """Say whether a module is of a known activation class, or of a user's own that computes a known activation."""
+    return _known_class(module) is not None or custom_activation(module) is not None
 
 
 def activation_of_module(module: nn.Module) -> Activation | None:
-    """Give the activation that a module computes, or None when its class is not a known one."""
-    name = _TORCH_CLASSES.get(type(module)) or _FOREIGN_CLASSES.get(_qualified_name(module))
+    """Give the activation that a module computes, or None when it is no activation that `is_known_activation` knows."""
+    name = _known_class(module)
     if name is None:
-        return None
+        custom = custom_activation(module)
+        return Activation(custom.name, inplace=custom.inplace) if custom is not None else None
     if name == "gelu" and getattr(module, "approximate", "none") == "tanh":
         name = "gelu_tanh"
     values = {ours: getattr(module, torchs) for torchs, ours in _PARAMETERS.get(name, {}).items()}
@@ -163,10 +173,7 @@ def activation_of_module(module: nn.Module) -> Activation | None:
 
 def activation_of_function(node: fx.Node) -> Activation | None:
     """Give the activation that a function or method node computes, or None."""
-    if node.op == "call_function":
-        known = _FUNCTIONS.get(node.target) if callable(node.target) else None
-    else:
-        known = _METHODS.get(str(node.target))
+    known = _known_call(node)
     if known is None:
         return _gated_by_itself(node)
     name, inplace = known
@@ -184,6 +191,23 @@ def activation_of_callable(function: object) -> Activation | None:
     return Activation(name, {}, inplace) if name is not None else None
 
 
+def _known_call(node: fx.Node) -> tuple[str, bool] | None:
+    """Give the canonical name of a function or method node, and whether the call is one in place."""
+    target = node.target
+    if not callable(target):
+        return _METHODS.get(target)
+    if isinstance(target, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+        operator = str(target.overloadpacket if isinstance(target, torch._ops.OpOverload) else target)
+        name = operator.removeprefix("aten.").removesuffix("_")
+        scaled = name == "elu" and len(node.args) > 2  # the operator that computes SELU, too
+        return (name, operator.endswith("_")) if name in _ATEN and not scaled else None
+    known = _FUNCTIONS.get(target)
+    if known is None and isinstance(target, FunctionType) and len(node.args) == 1 and not node.kwargs:
+        custom = custom_function(target) if not str(target.__module__).startswith("torch.") else None
+        return (custom.name, custom.inplace) if custom is not None else None
+    return known
+
+
 def _gated_by_itself(node: fx.Node) -> Activation | None:
     """Recognise ``x * sigmoid(x)``."""
     if node.target not in MULTIPLICATIONS or len(node.args) != 2:
@@ -191,7 +215,7 @@ def _gated_by_itself(node: fx.Node) -> Activation | None:
     for value, gate in (node.args, node.args[::-1]):
         if not isinstance(gate, fx.Node) or gate.op not in ("call_function", "call_method") or len(gate.users) != 1:
             continue
-        known = _FUNCTIONS.get(gate.target) if callable(gate.target) else _METHODS.get(str(gate.target))
+        known = _known_call(gate)
         if known and known[0] == "sigmoid" and gate.args[:1] == (value,):
             return Activation("silu")
     return None
@@ -202,5 +226,7 @@ def _unusual(name: str, values: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in values.items() if float(value) != defaults.get(key)}
 
 
-def _qualified_name(module: nn.Module) -> str:
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+def _known_class(module: nn.Module) -> str | None:
+    """Give the canonical name of a known class; subclasses, which may differ, are none."""
+    qualified = f"{type(module).__module__}.{type(module).__qualname__}"
+    return _TORCH_CLASSES.get(type(module)) or _FOREIGN_CLASSES.get(qualified)

@@ -58,6 +58,7 @@ class Trace:
         roots: the outermost traces: one when the model itself could be traced, else its children's, in order.
         untraced: the modules whose code could not be traced.
         signatures: for each module path, the distinct ways in which it was called.
+        recorded: the modules whose code could not be traced but was recorded on example inputs.
     """
 
     model: nn.Module
@@ -65,6 +66,7 @@ class Trace:
     roots: tuple[TracedGraph, ...]
     untraced: tuple[Untraced, ...]
     signatures: dict[str, set[Signature]]
+    recorded: tuple[Untraced, ...] = ()
 
     @property
     def graphs(self) -> tuple[TracedGraph, ...]:
@@ -84,9 +86,14 @@ def trace(model: nn.Module) -> Trace:
     untraced: dict[str, str] = {}
     signatures: dict[str, set[Signature]] = {}
     with untouched(model), without_fast_path():
-        roots = _trace_module(names, "", untraced, signatures)
-    failures = tuple(Untraced(path, type(names.modules[path]).__name__, why) for path, why in untraced.items())
+        roots = trace_module(names, "", untraced, signatures)
+    failures = tuple(untraced_at(names, path, why) for path, why in untraced.items())
     return Trace(model, names, roots, failures, signatures)
+
+
+def untraced_at(names: ModuleNames, path: str, why: str) -> Untraced:
+    """Describe the module at a path as one that could not be traced."""
+    return Untraced(path, type(names.modules[path]).__name__, why)
 
 
 def adopt(module: fx.GraphModule) -> Trace:
@@ -101,33 +108,47 @@ def adopt(module: fx.GraphModule) -> Trace:
     return Trace(module, names, (TracedGraph("", module.graph, calls),), (), {})
 
 
-def _trace_module(
-    names: ModuleNames, path: str, untraced: dict[str, str], signatures: dict[str, set[Signature]]
+def trace_module(
+    names: ModuleNames,
+    path: str,
+    untraced: dict[str, str],
+    signatures: dict[str, set[Signature]],
+    parameters: tuple[str, ...] | None = None,
 ) -> tuple[TracedGraph, ...]:
-    tracer = LeafRetryTracer(names, path)
+    """Trace one module, or its children where its own code cannot be traced.
+
+    Args:
+        names: the names of the model's modules.
+        path: of the module.
+        untraced: receives the modules that could not be traced, and why.
+        signatures: receives how every module was called.
+        parameters: those of its ``forward`` that receive tensors; None for the required ones.
+    """
+    tracer = LeafRetryTracer(names, path, parameters)
     try:
         graph = tracer.trace(names.modules[path])
     except Exception as error:  # a user's forward may raise anything when it is given proxies
         untraced[path] = reason(error)
-        return _trace_children(names, path, untraced, signatures)
+        return trace_children(names, path, untraced, signatures)
     for called, found in tracer.signatures.items():
         signatures.setdefault(called, set()).update(found)
     opened = {str(call.path) for call in tracer.calls.values()} & tracer.untraced.keys()
     opaque: dict[str, tuple[TracedGraph, ...]] = {}
     for leaf in sorted(opened):
         untraced[leaf] = tracer.untraced[leaf]
-        opaque[leaf] = _trace_children(names, leaf, untraced, signatures)
+        opaque[leaf] = trace_children(names, leaf, untraced, signatures)
     return (TracedGraph(path, graph, tracer.calls, opaque),)
 
 
-def _trace_children(
+def trace_children(
     names: ModuleNames, path: str, untraced: dict[str, str], signatures: dict[str, set[Signature]]
 ) -> tuple[TracedGraph, ...]:
+    """Trace the children of a module that cannot be traced itself, in registration order; see `trace_module`."""
     graphs: list[TracedGraph] = []
     for name, child in names.modules[path].named_children():
         child_path = f"{path}.{name}" if path else name
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
-            graphs.extend(_trace_children(names, child_path, untraced, signatures))
+            graphs.extend(trace_children(names, child_path, untraced, signatures))
         elif any(True for _ in child.children()) and not is_known_activation(child):
-            graphs.extend(_trace_module(names, child_path, untraced, signatures))
+            graphs.extend(trace_module(names, child_path, untraced, signatures))
     return tuple(graphs)

@@ -47,6 +47,43 @@ class Infinite(Block):
         return super().forward(x) / 0.0
 
 
+class Generating(Block):
+    """Generates a number of tokens that depends on the class of its activation, as no sound model does."""
+
+    def __init__(self, *, sound: bool = True) -> None:
+        super().__init__()
+        self.sound = sound
+
+    def can_generate(self) -> bool:
+        return True
+
+    def generate(self, x: Tensor, *, min_new_tokens: int, max_new_tokens: int, do_sample: bool) -> Tensor:
+        assert min_new_tokens == max_new_tokens
+        assert not do_sample
+        return torch.zeros(
+            len(x), max_new_tokens if self.sound or isinstance(self.act, nn.GELU) else 1, dtype=torch.int64
+        )
+
+
+class Unsound(Generating):
+    def __init__(self) -> None:
+        super().__init__(sound=False)
+
+
+class Relabelled(Block):
+    """Counts its copies, so that the copy that is rewritten is not what it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Relabelled:
+        copied = Relabelled()
+        copied.train(self.training).load_state_dict(self.state_dict())
+        copied.copies = self.copies + 1
+        return copied
+
+
 class Plain(nn.Linear):
     def __init__(self) -> None:
         super().__init__(6, 3)
@@ -62,12 +99,23 @@ def entry(make: Callable[[], nn.Module], out_of_scope: str | None = None) -> Zoo
 
 def test_a_sound_model_passes_every_check() -> None:
     row = check_rewrite(entry(Block), "hdfgd")
-    assert (row.outcome, row.reason, row.sites) == ("ok", "", 1)
+    assert (row.outcome, row.reason, row.mlps, row.sites, row.generated) == ("ok", "", 1, 1, False)
+
+
+def test_a_model_that_can_generate_does() -> None:
+    row = check_rewrite(entry(Generating), "hdfgd")
+    assert (row.outcome, row.reason, row.generated) == ("ok", "", True)
 
 
 @pytest.mark.parametrize(
     ("make", "why"),
-    [(Forgetful, "restore"), (Detached, "backward: no gradient"), (Infinite, "the original's outputs are not finite")],
+    [
+        (Forgetful, "restore"),
+        (Detached, "backward: no gradient"),
+        (Infinite, "the original's outputs are not finite"),
+        (Unsound, "generate: [2, 1] tokens in the place of [2, 3]"),
+        (Relabelled, "attribute: copies"),
+    ],
 )
 def test_a_broken_promise_is_a_failure_that_names_it(make: Callable[[], nn.Module], why: str) -> None:
     row = check_rewrite(entry(make), "hdfgd")

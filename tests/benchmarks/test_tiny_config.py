@@ -44,3 +44,10 @@ def test_a_model_of_each_kind_is_small(name: str) -> None:
     model, inputs = entry.load()
     assert inputs
     assert sum(parameter.numel() for parameter in model.parameters()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", ["llama", "t5", "whisper"])
+def test_decoders_and_encoder_decoders_can_generate(name: str) -> None:
+    (entry,) = zoo("transformers", "all", [name])
+    model, _ = entry.load()
+    assert model.can_generate()

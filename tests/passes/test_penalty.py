@@ -56,7 +56,7 @@ def test_weight_decay_and_loss_term_train_alike() -> None:
     ):
         for _ in range(3):
             optimizer.zero_grad()
-            loss = result.model(x).square().sum() + adversarial_penalty(result.model, result.recipe, strength)
+            loss = result.model(x).square().mean() + adversarial_penalty(result.model, result.recipe, strength)
             loss.backward()
             optimizer.step()
     for one, other in zip(decayed.model.parameters(), penalised.model.parameters(), strict=True):

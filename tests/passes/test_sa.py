@@ -65,7 +65,7 @@ def test_the_options_choose_the_pair(options: dict[str, Any], functions: list[st
         ({"combine": "summ"}, "combine"),
         ({"alpha": -1.0}, "alpha"),
         ({"terms": 5}, "terms = 2 or 3 or 4"),
-        ({"activation": "relu"}, "an activation that has a decomposition"),
+        ({"activation": "identity"}, "an activation that has a decomposition"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:

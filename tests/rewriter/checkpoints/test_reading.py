@@ -115,7 +115,7 @@ def test_suffix_that_lies_is_refused_with_the_right_one(tmp_path: Path, name: st
         ("a.pt", b"", "unknown content"),
         ("a.safetensors", b"version https://git-lfs", "unknown content"),
         ("folder", None, "which does not exist"),
-        ("..", None, "a folder with neither"),
+        ("..", None, "a folder with none of them"),
     ],
 )
 def test_path_without_a_checkpoint_is_refused(tmp_path: Path, name: str, content: bytes | None, said: str):

@@ -60,7 +60,7 @@ def require_refused(outcome: Any, code: int, *words: str) -> None:
         (["plan", VIT, "--set", "combin=sum"], 2, ["'combine'"]),
         (["plan", VIT, "--input-shape", "3,32,32"], 2, ["3x224x224"]),
         (["plan", VIT, "--checkpoint", "absent.safetensors"], 6, ["absent.safetensors"]),
-        (["plan", "timm:resnet18", "--method", "sa"], 3, ["not an MLP"]),
+        (["plan", "timm:resnet18", "--method", "swap", "--activation", "relu"], 3, ["it is relu already"]),
         (["plan", VIT, "--include", "nothing.*"], 3, ["include"]),
         (["list", "method"], 2, ["'methods'"]),
         (["export", "no-such-folder"], 2, ["recipe"]),

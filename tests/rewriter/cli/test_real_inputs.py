@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_the_cifar_resnet20_checkpoint_is_rewritten_by_ga(
     outcome = run("apply", source, "--checkpoint", RESNET20, "--method", "ga", "-o", out)
     assert outcome.code == 0, outcome.err
     recipe = rewriter.Recipe.read(out / "recipe.json")
-    assert [site.kind for site in recipe.sites] == ["conv"] * 19
+    assert Counter(site.kind for site in recipe.sites) == {"conv": 10, "mlp": 9}
     assert [site.placement.function for site in recipe.sites[-2:]] == ["g[relu]", "relu + 1x"]
 
     original = load_source(source, checkpoint=RESNET20).model

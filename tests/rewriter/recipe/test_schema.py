@@ -81,10 +81,13 @@ def changed(**fields: Any) -> str:
     ("text", "found"),
     [
         (changed(surprise=1), "surprise: Extra inputs are not permitted"),
-        (changed(format="network-rewriter/recipe/99"), "format: Input should be"),
+        (changed(format="network-rewriter/recipe/99"), "recipe/99'; update network-rewriter: a later version"),
+        (changed(format="network-rewriter/recipe/0"), "recipe/0'; run `rewrite-model apply` again: an earlier version"),
+        (changed(format=["onnx"]), r"format: \"\['onnx'\]\"; name a folder"),
+        (changed()[:-1] + ', "seed": 1}', "the file: the key 'seed' twice"),
         (changed(sites=[{"path": "1"}]), r"sites\.0\."),
-        ("{", "the file: Invalid JSON"),
-        ("[]", "the file: Input should be"),
+        ("{", "the file: Expecting property name"),
+        ("[]", "the file: JSON that is no object"),
     ],
 )
 def test_a_file_that_does_not_follow_the_schema_is_refused_in_one_line(text: str, found: str, tmp_path: Path) -> None:

@@ -55,6 +55,18 @@ def test_children_of_an_untraceable_module_run_in_series_between_its_neighbours(
     assert ranks(model) == {"0.1": 4, "1.a.1": 3, "1.b.1": 2, "1.c.1": 1, "2.1": 0}
 
 
+class Choice(nn.ModuleDict):
+    """Code that no trace follows chooses one of its entries."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self["a" if x.sum() > 0 else "b"](x)
+
+
+def test_entries_of_a_module_dict_are_alternatives_at_one_depth() -> None:
+    model = nn.Sequential(Mlp(), Choice({"a": Mlp(), "b": Mlp()}), Mlp())
+    assert ranks(model) == {"0.1": 2, "1.a.1": 1, "1.b.1": 1, "2.1": 0}
+
+
 @pytest.mark.parametrize(
     ("method", "plain", "alternate"), [("ga", "gelu + 1x", "g[gelu]"), ("sa", "gelu/4", "A[gelu/4]")]
 )

@@ -47,8 +47,17 @@ def cut_at_fixed_positions(m: Any, x: Tensor) -> Tensor:
     return m.down(m.act(first) * second)
 
 
+def swiglu_with_multipliers(m: Any, x: Tensor) -> Tensor:
+    return m.down(2.0 * (m.up(x) * (m.act(m.gate(x) * 0.5) / 3))) * 0.25
+
+
 def two_layers() -> Net:
     return Net(swiglu, gate=nn.Linear(4, 6, bias=False), up=nn.Linear(4, 6), down=nn.Linear(6, 4), act=nn.SiLU())
+
+
+def with_multipliers() -> Net:
+    layers = {"gate": nn.Linear(4, 6), "up": nn.Linear(4, 6), "down": nn.Linear(6, 4)}
+    return Net(swiglu_with_multipliers, act=nn.SiLU(), **layers)
 
 
 def one_layer(run: Callable[[Any, Tensor], Tensor]) -> Net:
@@ -69,6 +78,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, ...]]] = {
     "packed, first half activated": (lambda: one_layer(packed), "gated", (3, 4)),
     "packed, second half activated": (lambda: one_layer(packed_second), "gated", (3, 4)),
     "1x1 convolutions": (convolutions, "mlp", (3, 4, 5, 5)),
+    "multipliers between": (with_multipliers, "gated", (3, 4)),
     "transposed linears": (transposed, "mlp", (3, 4)),
 }
 
@@ -157,6 +167,25 @@ def test_a_gate_whose_layer_serves_another_value_too_is_no_mlp() -> None:
     )  # fmt: skip
     with pytest.raises(rewriter.NoSiteError, match="up is also called outside this MLP"):
         rewriter.plan(model, "hdfgd")
+
+
+def test_an_mlp_whose_output_is_gated_is_one_and_its_gate_is_none() -> None:
+    def shared_expert(m: Any, x: Tensor) -> Tensor:
+        return torch.sigmoid(m.gate(x)) * m.down(m.act(m.up(x)))
+
+    layers = {"gate": nn.Linear(4, 1), "up": nn.Linear(4, 6), "down": nn.Linear(6, 4)}
+    capture = rewriter.capture(Net(shared_expert, act=nn.GELU(), **layers))
+    assert [(site.path, site.kind) for site in capture.sites] == [("act", "mlp")]
+    assert [miss.function for miss in capture.misses] == ["sigmoid"]
+
+
+def test_the_square_of_a_value_is_no_multiplication_by_a_number() -> None:
+    def squared(m: Any, x: Tensor) -> Tensor:
+        hidden = m.first(x)
+        return m.second(m.act(hidden * hidden))
+
+    capture = rewriter.capture(Net(squared, first=nn.Linear(4, 6), second=nn.Linear(6, 4), act=nn.GELU()))
+    assert all(site.hidden is None for site in capture.sites)
 
 
 def test_the_inside_of_squeeze_and_excite_is_no_mlp() -> None:

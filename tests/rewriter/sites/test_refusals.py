@@ -48,7 +48,7 @@ def attention(m: Any, x: Tensor) -> Tensor:
 
 MISSES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "squeeze-excite": (squeeze_excite, "its output gates another value"),
-    "attention weights": (attention, "it follows matmul, not a linear, convolution or embedding"),
+    "attention weights": (attention, "it acts on a product of two values: matmul"),
     "input": (lambda m, x: m.fc2(m.act(x)), "it follows an input, not a linear, convolution or embedding"),
     "output": (lambda m, x: m.act(m.fc1(x)), "it is the model's output, not a hidden value"),
     "output, reshaped": (lambda m, x: m.act(m.fc1(x)).squeeze(-1), "it is the model's output, not a hidden value"),

@@ -53,6 +53,24 @@ def tiny_opt() -> Any:
     return transformers.OPTForCausalLM(config)
 
 
+def tiny_canine() -> Any:
+    sizes = {key: value for key, value in TEXT.items() if key not in ("vocab_size", "max_position_embeddings")}
+    return transformers.CanineModel(transformers.CanineConfig(**sizes, num_hash_functions=2, num_hash_buckets=64))
+
+
+def tiny_xlnet() -> Any:
+    return transformers.XLNetModel(transformers.XLNetConfig(vocab_size=40, d_model=8, n_layer=1, n_head=2, d_inner=16))
+
+
+def tiny_mpt() -> Any:
+    return transformers.MptForCausalLM(transformers.MptConfig(vocab_size=40, d_model=8, n_heads=2, n_layers=1))
+
+
+def tiny_videomae() -> Any:
+    sizes = VISION | {"image_size": 16, "patch_size": 8, "num_frames": 4}
+    return transformers.VideoMAEModel(transformers.VideoMAEConfig(**sizes))
+
+
 @pytest.fixture
 def bert_folder(tmp_path: Path) -> Path:
     tiny_bert().save_pretrained(tmp_path)
@@ -77,6 +95,10 @@ def edit_config(folder: Path, **fields: object) -> None:
         (tiny_opt, {"input_ids": (32,), "attention_mask": (32,)}),
         (tiny_t5, {"input_ids": (32,), "attention_mask": (32,), "decoder_input_ids": (32,)}),
         (tiny_vit, {"pixel_values": (3, 24, 24)}),
+        (tiny_canine, {"input_ids": (32,), "attention_mask": (32,)}),
+        (tiny_xlnet, {"input_ids": (32,), "attention_mask": (32,)}),
+        (tiny_mpt, {"input_ids": (32,), "attention_mask": (32,)}),
+        (tiny_videomae, {"pixel_values": (4, 3, 16, 16)}),
     ],
 )
 def test_saved_model_comes_back_as_its_class_and_runs_on_its_inputs(tmp_path: Path, make: Any, inputs: dict):

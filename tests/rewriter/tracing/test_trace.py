@@ -138,8 +138,10 @@ def test_a_call_of_an_unregistered_module_makes_its_caller_a_leaf_with_that_reas
 
 
 class Custom(nn.Module):
+    """More than an activation, so that its code is traced into."""
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)
+        return F.relu(x) + 1
 
 
 def test_functional_code_of_a_child_belongs_to_the_child() -> None:

@@ -45,6 +45,29 @@ def test_tracing_leaves_state_dict_attributes_mode_and_hooks_as_they_were(traini
     assert model[0].last is None
 
 
+class Caches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: dict[str, Tensor] = {"kept": torch.zeros(1)}
+        self.seen = [1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.cache.pop("kept", None)
+        self.cache[str(x.device)] = x
+        self.seen.append(2)
+        return torch.relu(x)
+
+
+def test_tracing_leaves_nothing_in_lists_and_dicts_that_code_changes() -> None:
+    model = Caches()
+    cache, seen = model.cache, model.seen
+    trace(model)
+    assert model.cache is cache
+    assert list(cache) == ["kept"]
+    assert model.seen is seen
+    assert seen == [1]
+
+
 def test_tracing_does_not_advance_the_random_state() -> None:
     model = LeavesMarks()
     before = torch.get_rng_state()

@@ -1,0 +1,1 @@
+"""Data to learn from: files, folders and data sets as `Examples`."""

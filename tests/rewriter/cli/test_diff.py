@@ -1,0 +1,129 @@
+"""``rewrite-model diff``: what a rewritten model is against the original."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import rewriter
+from rewriter.sources.source import load_source
+
+DIGITS = "py:rewriter.demo.model:digits_vit"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained checkpoint of a model that has no weights of its own."""
+    path = tmp_path_factory.mktemp("weights") / "vit.safetensors"
+    torch.manual_seed(3)
+    save_file(load_source(SMALL).model.state_dict(), path)
+    return path
+
+
+SMALL = "timm:vit_tiny_patch16_224?depth=2&img_size=32&num_classes=4"
+
+
+def difference(run: Any, *arguments: object) -> Any:
+    outcome = run("diff", *arguments, "--json")
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def test_sites_shapes_parameters_and_errors_against_the_checkpoint(run: Any, tmp_path: Path, trained: Path) -> None:
+    out = tmp_path / "out"
+    assert run("apply", SMALL, "--checkpoint", trained, "--method", "sa", "-o", out).code == 0
+    recipe = rewriter.Recipe.read(out / "recipe.json")
+    found = difference(run, out, "--checkpoint", trained)
+    assert found["original_weights"] == "recorded"
+    assert [site["path"] for site in found["sites"]] == [site.path for site in recipe.sites]
+    before, after = load_file(trained), load_file(out / "model.safetensors")
+    for site, record in zip(found["sites"], recipe.sites, strict=True):
+        assert (site["before"], site["after"]) == (record.activation, record.placement.function)
+        assert site["measured_at"] == record.consumer
+        assert site["error"] > 0.01
+    changes = {change["name"]: change for site in found["sites"] for change in site["tensors"]}
+    reshaped = {name for name in before if name in after and before[name].shape != after[name].shape}
+    assert {name for name, change in changes.items() if None not in change.values()} == reshaped
+    for name, change in changes.items():
+        shapes = [list(state[name].shape) if name in state else None for state in (before, after)]
+        assert [change["before"], change["after"]] == shapes
+    same = {name for name in before if name in after and before[name].shape == after[name].shape}
+    equal = {name for name in same if torch.equal(before[name], after[name])}
+    assert set(found["names"]["unchanged"]) == equal
+    assert set(found["names"]["new"]) == after.keys() - before.keys()
+    assert (found["parameters_before"], found["parameters_after"]) == (
+        recipe.parameters_before,
+        recipe.parameters_after,
+    )
+
+
+def test_the_errors_are_those_of_the_two_models(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("apply", DIGITS, "--method", "ga", "-o", out).code == 0
+    found = difference(run, out)
+    assert found["original_weights"] == "unrecorded"
+    images = torch.randn((4, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    original = load_source(DIGITS).model
+    rewritten = rewriter.restore(load_source(DIGITS, trained=False).model, out).eval()
+    with torch.no_grad():
+        expected, other = original(images).double(), rewritten(images).double()
+    assert found["error"] == pytest.approx(float((other - expected).norm() / expected.norm()), rel=1e-5)
+    assert found["names"]["changed"] == []
+
+
+def test_without_the_original_weights_it_tells_the_structure_and_says_so(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("apply", SMALL, "--method", "sa", "-o", out).code == 0
+    found = difference(run, out)
+    assert found["original_weights"] == "none"
+    assert found["error"] is None
+    assert all(site["error"] is None and site["tensors"] for site in found["sites"])
+    assert found["names"]["unchanged"] == []
+    assert found["names"]["uncompared"]
+    assert "structure alone: give them with --checkpoint" in " ".join(run("diff", out).out.split())
+
+
+def test_another_checkpoint_than_the_recorded_one_is_told_apart(run: Any, tmp_path: Path, trained: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other.safetensors"
+    assert run("apply", SMALL, "--checkpoint", trained, "--method", "ga", "-o", out).code == 0
+    recipe = json.loads((out / "recipe.json").read_text())
+    (recorded,) = recipe["source"]["files"]
+    assert recorded["name"] == trained.name
+    assert recorded["size"] == trained.stat().st_size
+    save_file({name: tensor + 0.1 for name, tensor in load_file(trained).items()}, other)
+    found = difference(run, out, "--checkpoint", other)
+    assert found["original_weights"] == "other"
+    assert found["names"]["unchanged"] == []
+    trained_elsewhere = tmp_path / "renamed.safetensors"
+    trained_elsewhere.write_bytes(trained.read_bytes())
+    assert difference(run, out, "--checkpoint", trained_elsewhere)["original_weights"] == "recorded"
+
+
+def test_the_table_names_sites_functions_shapes_and_totals(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    out = tmp_path / "out"
+    assert run("apply", DIGITS, "--method", "sa", "-o", out).code == 0
+    outcome = run("diff", out)
+    assert outcome.code == 0
+    for text in ("blocks.0.mlp.act", "A[gelu/4]", "fc1.weight 192×48 → 304×48", "bit for bit", "whole model"):
+        assert text in outcome.out
+
+
+def test_a_missing_folder_and_a_wrong_checkpoint_have_the_exit_codes_of_the_family(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("diff", tmp_path / "absent").code == 2
+    assert run("apply", DIGITS, "--method", "ga", "-o", out).code == 0
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    assert run("diff", out, "--checkpoint", tmp_path / "a.safetensors").code == 6
+    with (out / "model.safetensors").open("r+b") as weights:
+        weights.seek(-1, 2)
+        weights.write(b"\x7f")
+    for command in ("diff", "verify"):
+        outcome = run(command, out)
+        assert outcome.code == 6
+        assert "sha256" in outcome.err

@@ -1,0 +1,5 @@
+"""The command line for the tests of fine-tuning."""
+
+from tests.rewriter.cli.conftest import run
+
+__all__ = ["run"]

@@ -1,0 +1,152 @@
+"""Optional arguments, branches on None, defaults, *args and **kwargs: no branch that callers may change is baked in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import rewriter
+from rewriter.surgery.block import RewrittenBlock
+
+
+class Optional(nn.Module):
+    """A block of modules whose code branches on what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.act, self.fc2 = nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.act(self.fc1(x))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 1.0, *more: Tensor, **named: Any) -> Tensor:
+        y = self.hidden(x) * scale
+        y = y if mask is None else y + mask
+        for other in (*more, *named.values()):
+            y = y + other
+        return self.fc2(y)
+
+
+class Functional(Optional):
+    """The same with a functional activation, so that a graph would take the place of the code."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return F.gelu(self.fc1(x))
+
+
+def given() -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    x, mask, more = torch.randn(3, 4), torch.rand(3, 8), torch.randn(3, 8)
+    return [((x,), {}), ((x, mask), {}), ((x, mask, 0.5, more), {}), ((x,), {"scale": 2.0, "other": more})]
+
+
+def test_a_model_of_modules_takes_every_branch_after_a_rewrite() -> None:
+    torch.manual_seed(0)
+    model = Optional()
+    result = rewriter.rewrite(model, "swap", activation="mish")
+    model.act = nn.Mish()
+    for args, kwargs in given():
+        torch.testing.assert_close(result.model(*args, **kwargs), model(*args, **kwargs))
+
+
+class Caller(nn.Module):
+    """Calls a block in one fixed way."""
+
+    def __init__(self, block: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self.block, self.args, self.kwargs = block, args, kwargs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x, *self.args, **self.kwargs)
+
+
+class Passes(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.block(x, mask)
+
+
+def test_a_graph_stands_in_where_the_caller_leaves_options_out() -> None:
+    model = Caller(Functional())
+    result = rewriter.rewrite(model, "swap", activation="gelu_tanh")
+    assert isinstance(result.model.block, RewrittenBlock)
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(result.model(x), model(x), atol=1e-3, rtol=1e-3)
+
+
+def test_the_branch_of_a_mask_that_is_passed_is_the_one_in_the_graph() -> None:
+    model = Passes(Functional())
+    result = rewriter.rewrite(model, "swap", activation="gelu_tanh")
+    assert isinstance(result.model.block, RewrittenBlock)
+    x, mask = torch.randn(3, 4), torch.randn(3, 8)
+    torch.testing.assert_close(result.model(x, mask), model(x, mask), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(result.model(x, mask), model.block(x), atol=1e-1)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "reason"),
+    [
+        ((None, 0.5), {}, "its caller passes scale=0.5"),
+        ((), {"scale": 2.0}, "its caller passes scale=2.0"),
+        ((None, 1.0, torch.ones(8)), {}, r"it is called with \*args or \*\*kwargs \(more\)"),
+        ((), {"other": torch.ones(8)}, r"it is called with \*args or \*\*kwargs \(named\)"),
+    ],
+)
+def test_a_block_called_with_what_a_graph_would_freeze_keeps_its_code(
+    args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+) -> None:
+    captured = rewriter.capture(Caller(Functional(), *args, **kwargs))
+    assert captured.sites == ()
+    with pytest.raises(rewriter.NoSiteError, match=reason):
+        rewriter.plan(Caller(Functional(), *args, **kwargs), "ga")
+
+
+def test_a_block_called_in_two_ways_keeps_its_code() -> None:
+    class Both(Passes):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return self.block(x) + self.block(x, mask)
+
+    with pytest.raises(rewriter.NoSiteError, match="Functional is called in 2 different ways"):
+        rewriter.plan(Both(Functional()), "ga")
+
+
+class TensorDefault(nn.Module):
+    def __init__(self, constant: Tensor = torch.full((4,), 2.0)) -> None:  # noqa: B008
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+
+    def forward(self, x: Tensor, weight: Tensor = torch.full((4,), 2.0)) -> Tensor:  # noqa: B008
+        return self.mlp(x) * weight
+
+
+def test_a_default_that_is_a_tensor_stays_an_argument() -> None:
+    model = TensorDefault()
+    result = rewriter.rewrite(model, "ga", lifted=False)
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(result.model(x), model(x))
+    torch.testing.assert_close(result.model(x, torch.ones(4)), model(x) / 2)
+
+
+class HandsOn(nn.Module):
+    """Hands on whatever it is given, as wrappers for averaging and logging do."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.module(*args, **kwargs)
+
+
+@pytest.mark.parametrize("method", ["ga", "sa"])
+def test_a_module_that_hands_on_its_arguments_is_looked_through(method: str) -> None:
+    inner = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+    result = rewriter.rewrite(HandsOn(inner), method)
+    assert [site.path for site in result.recipe.sites] == ["module.1"]
+    assert result.model(input=torch.randn(3, 4)).shape == (3, 4)
