@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import resource
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from rewriter.calibration import read_calibration
 from rewriter.calibration.arrays import numpy_arrays
 from rewriter.errors import UsageError
+from tests.models.memory import forget_peak, needs_peaks, peak_kib
 
 ARRAYS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4), "y": np.arange(3)}
 
@@ -87,16 +87,18 @@ REFUSED = {
 }
 
 
+@needs_peaks
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", REFUSED)
 def test_each_trick_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("rewriter.calibration.arrays._LARGEST", 1 << 24)  # 16 MB, for a bomb of 20
     (tmp_path / name).write_bytes(REFUSED[name])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak_kib()
     with pytest.raises(UsageError, match=name) as refused:
         read_calibration(tmp_path / name)
     assert "\n" not in str(refused.value)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert peak_kib() - before < 50_000
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

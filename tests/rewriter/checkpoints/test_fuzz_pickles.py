@@ -253,17 +253,18 @@ def test_no_claim_takes_memory(tmp_path: Path) -> None:
 
 
 READING = """
-import resource, sys
+import sys
 from pathlib import Path
 from rewriter.checkpoints.reading import read_state_dict
 from rewriter.errors import CheckpointError
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from tests.models.memory import peak_kib
+peak = peak_kib()
 for name in sys.argv[1:]:
     try:
         read_state_dict(Path(name))
     except CheckpointError as error:
         print(Path(name).name)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+    grown = peak_kib() - peak
     assert grown < 100_000, f"{name} took {grown} KiB"
 """
 

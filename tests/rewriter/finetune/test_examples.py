@@ -69,6 +69,6 @@ def test_an_augmented_image_is_a_window_of_the_padded_one_or_its_mirror(seed: in
 
 
 def test_images_of_a_batch_are_augmented_each_in_its_own_way() -> None:
-    images = torch.arange(64.0).reshape(1, 1, 8, 8).expand(64, 1, 8, 8)
+    images = torch.arange(64.0).reshape(1, 1, 8, 8).expand(512, 1, 8, 8)
     result = augmented(images, ["crop", "flip"], torch.Generator().manual_seed(0))
     assert len({tuple(image.flatten().tolist()) for image in result}) == 18  # 3 rows, 3 columns, 2 ways round
