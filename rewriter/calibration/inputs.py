@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from rewriter.errors import UsageError
+from rewriter.evaluation import call
+from rewriter.tracing.tracer import reason
 
 
 def require_iterable(calibration: Iterable[Any]) -> None:
@@ -45,3 +47,19 @@ def listed(calibration: Iterable[Any]) -> list[Any]:
                     remedy="check how they were made",
                 )
     return inputs
+
+
+def run_on_calibration(model: nn.Module, given: Any) -> Any:
+    """Run a model on one calibration input and return what it returns.
+
+    Raises:
+        UsageError: it cannot run on the input.
+    """
+    try:
+        return call(model, given)
+    except Exception as error:  # a user's forward may raise anything
+        raise UsageError(
+            expected="calibration inputs that the model runs on",
+            found=reason(error),
+            remedy="give tensors, tuples of arguments or dicts of keyword arguments of its forward",
+        ) from error

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
-from rewriter.calibration.inputs import require_iterable
+from rewriter.calibration.inputs import require_iterable, run_on_calibration
 from rewriter.calibration.reservoir import Reservoir
 from rewriter.errors import UsageError
-from rewriter.evaluation import call, evaluating
+from rewriter.evaluation import evaluating
 from rewriter.sites import Site
 from rewriter.tracing import Trace
 from rewriter.tracing.own_forward import activation_input, call_nodes, own_forward
-from rewriter.tracing.tracer import reason
 
 
 def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> tuple[Site, ...]:
@@ -47,15 +46,8 @@ def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> 
     with ExitStack() as stack, torch.random.fork_rng(devices=[]), evaluating(trace.model):
         observers.attach(stack)
         for inputs in calibration:
-            try:
-                call(trace.model, inputs)
-                ran = True
-            except Exception as error:  # a user's forward may raise anything
-                raise UsageError(
-                    expected="calibration inputs that the model runs on",
-                    found=reason(error),
-                    remedy="give tensors, tuples of arguments or dicts of keyword arguments of its forward",
-                ) from error
+            run_on_calibration(trace.model, inputs)
+            ran = True
     if not ran:
         raise UsageError(expected="at least one calibration input", found="none", remedy="give some, or leave it out")
     return tuple(_observed(site, observers.reservoirs[site.path].values) for site in sites)

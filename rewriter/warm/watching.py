@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rewriter.errors import UsageError
+from rewriter.calibration import run_on_calibration
 from rewriter.evaluation import call
-from rewriter.tracing.tracer import reason
 
 See = Callable[[str, Tensor, Tensor], None]
 
@@ -59,14 +58,7 @@ def run(model: nn.Module, inputs: Any) -> list[Tensor]:
     Raises:
         UsageError: it cannot run on the input.
     """
-    try:
-        outputs = call(model, inputs)
-    except Exception as error:  # a user's forward may raise anything
-        raise UsageError(
-            expected="calibration inputs that the model runs on",
-            found=reason(error),
-            remedy="give tensors, tuples of arguments or dicts of keyword arguments of its forward",
-        ) from error
+    outputs = run_on_calibration(model, inputs)
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
