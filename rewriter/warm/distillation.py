@@ -23,9 +23,10 @@ Precision = Literal["float32", "bfloat16"]
 
 _LEARNING_RATE = 1e-4
 _BETAS = (0.9, 0.95)
-_WARM_UP = 0.1  # of the steps
+_WARM_UP = 0.1
 _INNER_WEIGHT = 0.3
-_TIMED_STEPS = 3
+_HEAD_START = 1e-3  # of the progress, so that the first step changes something
+_PARTS = 1000
 
 
 def distil(
@@ -51,10 +52,10 @@ def distil(
             alike.
         inputs: calibration inputs, one for each step, in an order drawn from the seed; over again when they end.
         seed: of the order.
-        seconds: the time to spend, unless ``steps`` says how many; a few steps are timed to know how many fit.
+        seconds: the time to spend, unless ``steps`` says how many.
         steps: how many.
         precision: what products are computed in.
-        on_step: called with the steps done and the steps in all.
+        on_step: called after each step with how much is done, and of how much.
 
     Returns:
         The number of steps.
@@ -64,21 +65,17 @@ def distil(
     order = _order(len(inputs), seed)
     with _training(rewritten, trained) as optimizer:
         loss_of.scale(inputs, seed)
-        if steps is None:
-            for index in range(_TIMED_STEPS):  # the first one warms caches up
-                begun = time.perf_counter()
-                torch.autograd.grad(loss_of(inputs[index % len(inputs)]), list(trained), allow_unused=True)
-                each = time.perf_counter() - begun
-            steps = max(0, int((seconds - (time.perf_counter() - started)) / each))
-        for step in range(steps):
-            rate = min(1.0, (step + 1) / (_WARM_UP * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        done = 0
+        while (progress := done / steps if steps is not None else (time.perf_counter() - started) / seconds) < 1:
+            rate = min(1.0, (progress + _HEAD_START) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
             for group in optimizer.param_groups:
                 group["lr"] = _LEARNING_RATE * rate
             optimizer.zero_grad()
             torch.autograd.backward(loss_of(inputs[next(order)]))
             optimizer.step()
-            on_step(step + 1, steps)
-    return steps
+            done += 1
+            on_step(round(progress * _PARTS), _PARTS)
+    return done
 
 
 def faster_precision(device: torch.device) -> Precision:

@@ -30,8 +30,9 @@ class Moments:
         self.count += len(features)
         self._features = self._features + features.double().sum(0)
         self._targets = self._targets + targets.double().sum(0)
-        self._gram = self._gram + (features.T @ features).double()
-        self._cross = self._cross + (features.T @ targets).double()
+        with torch.autocast(features.device.type, enabled=False):  # a Gram matrix in bfloat16 has no use
+            self._gram = self._gram + (features.T @ features).double()
+            self._cross = self._cross + (features.T @ targets).double()
 
     @property
     def gram(self) -> Tensor:
