@@ -21,17 +21,15 @@ class BrokenPromiseError(Exception):
 def require_kept(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> int:
     """Compare every module, plain attribute and state-dict entry that a recipe does not replace.
 
-    A module whose own code called an activation may have given way to a graph; it must have its attributes, and the
-    model itself must have its class.
+    A module whose own code called an activation may have got a graph as its code; it must have its attributes, and a
+    subclass of its class.
 
     Returns:
-        The number of modules that gave way to a graph.
+        The number of modules that got a graph.
 
     Raises:
         BrokenPromiseError: something else is gone, has another class or value, or is new.
     """
-    if type(rewritten) is not type(model):
-        raise BrokenPromiseError(f"class: {type(model).__name__} became {type(rewritten).__name__}")
     parts = _Parts(model, recipe)
     now = dict(rewritten.named_modules(remove_duplicate=False))
     graphs = set[int]()
@@ -41,8 +39,8 @@ def require_kept(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> int:
         if path not in now:
             raise BrokenPromiseError(f"module: {path} is gone")
         if type(now[path]) is not type(old):
-            if id(old) not in parts.edited:
-                raise BrokenPromiseError(f"class: {path} became a {type(now[path]).__name__}")
+            if id(old) not in parts.edited or not isinstance(now[path], type(old)):
+                raise BrokenPromiseError(f"class: {path or 'the model'} became a {type(now[path]).__name__}")
             graphs.add(id(old))
         _require_attributes(path, old, now[path], parts)
     _require_state(model.state_dict(), rewritten.state_dict(), parts)

@@ -124,21 +124,10 @@ def apply(
         on_progress: called by a warm start with what it does, how much of it is done, and how much there is.
 
     Raises:
-        UsageError: the recipe was made for another model, the model cannot be copied, or the root's own code must be
-            replaced, which cannot be done in place; or the model cannot run on a calibration input.
+        UsageError: the recipe was made for another model, or the model cannot be copied, or run on a calibration input.
         ValidationError: the parameter budget or finite values do not hold.
     """
     require_plain(model)
-    if (
-        inplace
-        and not isinstance(model, fx.GraphModule)
-        and any(s.module is None and not s.owner for s in recipe.sites)
-    ):
-        raise UsageError(
-            expected="activations that a submodule replacement reaches",
-            found="one in the code of the model itself",
-            remedy="leave inplace=True out and use result.model",
-        )
     warm = recipe.options.get("init") == "warm"
     original = _copy(model) if warm and inplace else model
     rewritten = operate(model if inplace else _copy(model), recipe)

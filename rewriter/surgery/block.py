@@ -1,39 +1,47 @@
-"""A graph in the place of a module whose own code had to be rewritten."""
+"""A graph in the place of a module's own code."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import types
 from typing import Any
 
 from torch import fx, nn
 
 
 class RewrittenBlock(fx.GraphModule):
-    """A GraphModule with everything that the module it stands in for has, whether its graph mentions it or not.
+    """A module that runs a graph in the place of its own ``forward``, and is otherwise what it was.
 
-    `fx.GraphModule` drops other attributes, parameters and submodules when it is made and when it is copied; code
-    outside the block and the names in the state dict rely on them.
+    Each block's class also inherits from the class that the module had, so that ``isinstance``, its other methods and
+    what wraps by class go on working. `fx.GraphModule` alone drops every attribute, parameter and submodule that the
+    graph does not mention, when it is made and when it is copied; code outside the block and the names in the state
+    dict rely on them.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Keep the new class from a user's own ``__init_subclass__``, which may count or refuse it."""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> RewrittenBlock:
-        block = _blank(type(self).__name__)
+        owner: Any = type(self).__bases__[1]
+        block: nn.Module = owner.__new__(owner)
         memo[id(self)] = block
-        own_to_graphs = vars(block).keys() - vars(nn.Module()).keys()
-        kept = {name: value for name, value in vars(self).items() if name not in own_to_graphs}
-        return _filled(block, copy.deepcopy(kept, memo), copy.deepcopy(self.graph, memo))
+        made_anew = {name for name in vars(_blank()) if name.startswith("_")} - vars(nn.Module()).keys()
+        vars(block).update(copy.deepcopy({k: v for k, v in vars(self).items() if k not in made_anew}, memo))
+        return become_block(block, copy.deepcopy(self.graph, memo))
 
 
-def rewritten_block(owner: nn.Module, graph: fx.Graph) -> RewrittenBlock:
-    """Make the block that stands in for ``owner`` with ``graph`` as its code; the submodules are shared with it."""
-    return _filled(_blank(type(owner).__name__), vars(owner), graph)
+def become_block(module: nn.Module, graph: fx.Graph) -> RewrittenBlock:
+    """Let a module run ``graph`` in the place of its own ``forward``, and return it: hooks rely on the same object."""
+    owner = type(module)
+    for name, value in vars(_blank()).items():
+        vars(module).setdefault(name, value)
+    # A class for each block, since `fx.GraphModule` writes the code of its graph into its class.
+    described = {"__module__": owner.__module__, "__doc__": owner.__doc__, "__qualname__": owner.__qualname__}
+    module.__class__ = types.new_class(owner.__name__, (RewrittenBlock, owner), exec_body=lambda n: n.update(described))
+    assert isinstance(module, RewrittenBlock)
+    module.graph = graph
+    return module
 
 
-def _blank(class_name: str) -> RewrittenBlock:
-    return RewrittenBlock(nn.Module(), fx.Graph(), class_name=class_name)
-
-
-def _filled(block: RewrittenBlock, attributes: Mapping[str, Any], graph: fx.Graph) -> RewrittenBlock:
-    vars(block).update(attributes)
-    block.graph = graph
-    return block
+def _blank() -> fx.GraphModule:
+    return fx.GraphModule(nn.Module(), fx.Graph())

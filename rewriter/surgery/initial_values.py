@@ -29,5 +29,8 @@ def draw(parameters: Iterable[nn.Parameter], fan_in: int, *, seed: int, path: st
             # Piece by piece the values are the same, and less memory holds them at once.
             pieces = torch.split(parameter.view(-1), _PIECE) if parameter.is_contiguous() else (parameter,)
             for piece in pieces:
+                if piece.is_contiguous() and piece.device.type == "cpu" and piece.dtype == torch.float32:
+                    piece.uniform_(-bound, bound, generator=generator)
+                    continue
                 values = torch.empty(piece.shape, dtype=torch.float32, device="cpu")
                 piece.copy_(values.uniform_(-bound, bound, generator=generator))

@@ -25,6 +25,17 @@ def resized_linear(names: ModuleNames, record: LinearRecord, seed: int) -> nn.Mo
     Raises:
         UsageError: the model has no such layer: the recipe was made for another one.
     """
+    new = hollow_linear(names, record)
+    fill_linear(new, names.modules[record.path], record, seed)
+    return new
+
+
+def hollow_linear(names: ModuleNames, record: LinearRecord) -> nn.Module:
+    """Make the layer that a recipe puts at a path, on the ``meta`` device: all of it but the memory and the values.
+
+    Raises:
+        UsageError: the model has no such layer: the recipe was made for another one.
+    """
     old = names.modules.get(record.path)
     layout = layout_of(old)
     if old is None or layout is None or layout.features(old) != record.before:
@@ -34,18 +45,28 @@ def resized_linear(names: ModuleNames, record: LinearRecord, seed: int) -> nn.Mo
             found=f"{type(old).__name__} {shape}".strip() if old is not None else "nothing",
             remedy="apply the recipe to the model it was made for",
         )
-    # The meta device first: no values are drawn from, and none change, the global random state.
+    # On the meta device no values are drawn from the global random state.
     new: nn.Module = layout.make(old, *record.after) if record.rank is None else LowRank.of(old, record)
-    device = old.get_parameter("weight").device
-    new = new.to_empty(device=device)
-    for name, parameter in new.named_parameters():
-        parameter.data = torch.empty_like(parameter, memory_format=_memory_format(old.get_parameter(_last(name))))
-    if device.type != "meta":
-        for path, part, fan_in in _parts(new, record):
-            draw(part.parameters(), fan_in, seed=seed, path=path)
-    for name, parameter in new.named_parameters():
-        parameter.requires_grad_(old.get_parameter(_last(name)).requires_grad)
     return new.train(old.training)
+
+
+def fill_linear(new: nn.Module, old: nn.Module, record: LinearRecord, seed: int) -> None:
+    """Give a hollow layer its memory and values, on the device of the layer in whose place it comes.
+
+    Args:
+        new: what `hollow_linear` made, or a layer that took its parameters over.
+        old: the layer that the model has.
+        record: of the recipe.
+        seed: of the rewrite.
+    """
+    device = old.get_parameter("weight").device
+    for path, part, fan_in in _parts(new, record):
+        for name, hollow in list(part.named_parameters(recurse=False)):
+            before = old.get_parameter(name)
+            values = torch.empty_like(hollow, device=device, memory_format=_memory_format(before))
+            part.register_parameter(name, nn.Parameter(values, before.requires_grad))
+        if device.type != "meta":
+            draw(part.parameters(recurse=False), fan_in, seed=seed, path=path)
 
 
 def _parts(new: nn.Module, record: LinearRecord) -> Iterator[tuple[str, nn.Module, int]]:
@@ -55,10 +76,6 @@ def _parts(new: nn.Module, record: LinearRecord) -> Iterator[tuple[str, nn.Modul
         yield f"{record.path}.branch", new.branch, new.rank
     else:
         yield record.path, new, fan_in
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _memory_format(weight: Tensor) -> torch.memory_format:

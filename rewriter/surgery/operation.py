@@ -1,4 +1,4 @@
-"""The operation: first everything new is made, then it is put in place."""
+"""The operation: first everything new is made, then it is put in place, and linears get their values as they go."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import fx, nn
 from rewriter.counting import count_parameters
 from rewriter.errors import UsageError
 from rewriter.recipe import LinearRecord, Recipe
-from rewriter.surgery.block import rewritten_block
+from rewriter.surgery.block import become_block
 from rewriter.surgery.channelwise import resized_channelwise
 from rewriter.surgery.experts import resized_experts
 from rewriter.surgery.functions import site_function
 from rewriter.surgery.graphs import EditedCode, edited_code
-from rewriter.surgery.linears import resized_linear
+from rewriter.surgery.linears import fill_linear, hollow_linear
 from rewriter.surgery.packed_gate import PackedGate
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.torch_layers import close_fast_path
@@ -24,11 +24,12 @@ from rewriter.tracing.tracer import reason
 def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Rewrite ``model`` in place as ``recipe`` says.
 
-    Nothing is changed until every new module has been made. Submodules are replaced in the model's own tree; only
-    where an activation is a call in a module's own code does a graph replace that module.
+    Nothing is changed until every new module has been made. The new linears get memory and values one by one as they
+    are put in place, where the old ones go away, so both are never held as a whole. Submodules are replaced in the
+    model's own tree; only a module whose own code calls an activation gets a graph as its code.
 
     Returns:
-        The model; a new object only when the code of the model itself had to be replaced by a graph.
+        The model.
 
     Raises:
         UsageError: the recipe was made for another model, or a module of this one refuses to have a part replaced.
@@ -41,7 +42,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
             remedy="apply the recipe to the model it was made for",
         )
     names = ModuleNames(model)
-    linears = {record.path: resized_linear(names, record, recipe.seed) for record in recipe.linears}
+    linears = {record.path: hollow_linear(names, record) for record in recipe.linears}
     between = {r.path: resized_channelwise(names, r, recipe.seed) for r in recipe.channelwise}
     activations = {site.producer: str(site.module).rpartition(".")[2] for site in recipe.sites}
     experts = {r.path: resized_experts(names, r, activations[r.path], recipe.seed) for r in recipe.experts}
@@ -53,14 +54,16 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     replaced = [alias for path in (*linears, *between, *experts) for alias in names.paths(names.modules[path])]
     _require_replaceable(model, replaced + [site.module for site in recipe.sites if site.module is not None])
 
-    for path, new in {**linears, **between, **experts}.items():
-        for alias in names.paths(names.modules[path]):
-            _put(model, alias, new)
+    for record in recipe.linears:
+        fill_linear(linears[record.path], names.modules[record.path], record, recipe.seed)
+        _replace(model, names, record.path, linears[record.path])
+    for path, new in {**between, **experts}.items():
+        _replace(model, names, path, new)
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
     for owner, code in edited.items():
-        model = _put_code(model, names, owner, code)
+        _put_code(names.modules[owner], code)
     return model
 
 
@@ -95,18 +98,18 @@ def _pack_gate(
     functions[site.path] = nn.Identity().train(linear.training)
 
 
-def _put_code(model: nn.Module, names: ModuleNames, owner: str, code: EditedCode) -> nn.Module:
-    old = names.modules[owner]
-    code.carry_out(old)
-    if isinstance(old, fx.GraphModule):
-        old.recompile()
-        return model
-    block = rewritten_block(old, code.graph)
-    if not owner:
-        return block
-    for alias in names.paths(old):
-        _put(model, alias, block)
-    return model
+def _put_code(owner: nn.Module, code: EditedCode) -> None:
+    code.carry_out(owner)
+    if isinstance(owner, fx.GraphModule):
+        owner.recompile()
+    else:
+        become_block(owner, code.graph)
+
+
+def _replace(model: nn.Module, names: ModuleNames, path: str, new: nn.Module) -> None:
+    for alias in names.paths(names.modules[path]):
+        _put(model, alias, new)
+        del names.modules[alias]  # it would keep the old weights
 
 
 def _put(model: nn.Module, path: str, module: nn.Module) -> None:

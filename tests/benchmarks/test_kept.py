@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import rewriter
 from benchmarks.kept import BrokenPromiseError, require_kept
+from rewriter.surgery.block import RewrittenBlock
 
 
 class Net(nn.Module):
@@ -102,6 +103,14 @@ def test_every_other_change_is_named(message: str) -> None:
         require_kept(model, result.model, result.recipe)
 
 
+def test_a_graph_whose_class_has_nothing_of_the_old_one_is_named() -> None:
+    model = Net(functional=True)
+    result = rewriter.rewrite(model, "ga")
+    result.model.block.__class__ = RewrittenBlock
+    with pytest.raises(BrokenPromiseError, match="class: block became a RewrittenBlock"):
+        require_kept(model, result.model, result.recipe)
+
+
 def test_an_attribute_that_a_graph_lost_is_named() -> None:
     model = Net(functional=True)
     result = rewriter.rewrite(model, "ga")
@@ -113,5 +122,5 @@ def test_an_attribute_that_a_graph_lost_is_named() -> None:
 def test_a_model_of_another_class_is_named() -> None:
     model = Net()
     result = rewriter.rewrite(model, "hdfgd")
-    with pytest.raises(BrokenPromiseError, match="class: Net became Sequential"):
+    with pytest.raises(BrokenPromiseError, match="class: the model became a Sequential"):
         require_kept(model, nn.Sequential(), result.recipe)

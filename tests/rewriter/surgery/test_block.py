@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, ClassVar
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -62,6 +64,33 @@ def test_a_block_keeps_class_name_attributes_and_state_dict() -> None:
     assert dict(after.named_buffers()).keys() == dict(model.named_buffers()).keys()
 
 
+class Registered(Block):
+    """Has a method, its own way of being called, and knows its subclasses."""
+
+    known: ClassVar[list[type]] = []
+
+    def __init_subclass__(cls) -> None:
+        Registered.known.append(cls)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return -super().__call__(*args, **kwargs)
+
+    def width(self) -> int:
+        return self.fc1.out_features
+
+
+def test_a_block_and_its_copies_are_still_of_their_class() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Registered(), nn.Linear(4, 2)), torch.randn(3, 4)
+    after = rewriter.rewrite(model, "ga", lifted=False).model
+    for result in (after, copy.deepcopy(after)):
+        assert isinstance(result[0], Registered)
+        assert result[0].width() == 8
+        torch.testing.assert_close(result(x), model(x))
+    assert type(model[0]) is Registered
+    assert Registered.known == []
+
+
 def test_copies_of_a_block_are_as_complete_as_the_block() -> None:
     model, after = rewritten()
     for clone in (copy.deepcopy(after), copy.deepcopy(copy.deepcopy(after))):
@@ -103,12 +132,14 @@ def test_a_rewritten_block_inside_a_rewritten_block_is_in_its_place() -> None:
     torch.testing.assert_close(result.model(x), outer.fc2(F.mish(outer.fc1(h))))
 
 
-def test_a_model_whose_own_code_must_change_becomes_a_graph_of_the_same_name() -> None:
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_model_whose_own_code_must_change_stays_of_its_class(inplace: bool) -> None:
     model = Block()
-    after = rewriter.rewrite(model, "hdfgd", activation="gelu").model
+    after = rewriter.rewrite(model, "hdfgd", activation="gelu", inplace=inplace).model
+    assert (after is model) == inplace
     assert isinstance(after, fx.GraphModule)
-    assert type(after).__name__ == "Block"
-    assert after.name == "block"
+    assert isinstance(after, Block)
+    assert (type(after).__name__, after.name) == ("Block", "block")
 
 
 class TwoFunctions(nn.Module):

@@ -81,14 +81,6 @@ def test_a_recipe_for_another_graph_is_refused_and_leaves_the_graph_alone() -> N
     assert graph_module.code == code
 
 
-def test_inplace_is_refused_where_the_models_own_code_must_change() -> None:
-    model = Mlp()
-    modules, _ = snapshot(model)
-    with pytest.raises(rewriter.UsageError, match="leave inplace=True out"):
-        rewriter.rewrite(model, "ga", inplace=True)
-    assert list(model.named_modules()) == modules
-
-
 def test_a_model_that_cannot_be_copied_is_refused_with_what_to_do() -> None:
     model = body(Modules())
     model.lock = torch.ones(2, requires_grad=True) * 2
