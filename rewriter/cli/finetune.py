@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rewriter.cli.arguments import FolderArgument, JsonOption
+from rewriter.cli.finetune_failure import one_failure
 from rewriter.cli.finetune_result import FinetuneProgress, figures_table, write_result
 from rewriter.cli.finetune_task import finetune_task
 from rewriter.cli.output import console, print_json
@@ -59,6 +60,7 @@ def finetune_command(
     ] = None,
     save_minutes: Annotated[float, typer.Option(min=0, help="minutes between two states to go on from")] = 1.0,
     seed: Annotated[int, typer.Option(help="of the order, the augmentation and the dropout")] = 0,
+    shard: Annotated[bool, typer.Option("--shard", help="share the parameters out among the processes (FSDP)")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune the rewritten model in DIR on labels, the original's outputs, or both; DIR is replaced at the end."""
@@ -84,12 +86,16 @@ def finetune_command(
         save_minutes=save_minutes,
         seed=seed,
     )
-    accelerator = join_processes(precision)
-    directory = directory.resolve()  # its siblings hold the state and the new folder
+    with one_failure():
+        _finetune(directory.resolve(), wishes, shard=shard, as_json=as_json)  # its siblings hold state and new folder
+
+
+def _finetune(directory: Path, wishes: Wishes, *, shard: bool, as_json: bool) -> None:
+    accelerator = join_processes(wishes.precision)
     if accelerator.is_main_process:
         finish_replacing(directory)
     accelerator.wait_for_everyone()
-    task = finetune_task(directory, wishes, accelerator)
+    task = finetune_task(directory, wishes, accelerator, shard=shard)
     with FinetuneProgress(shown=accelerator.is_main_process) as progress:
         finetuned = finetune(task, accelerator, progress)
     if accelerator.is_main_process:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def finetune_task(directory: Path, wishes: Wishes, accelerator: Accelerator) -> Task:
+def finetune_task(directory: Path, wishes: Wishes, accelerator: Accelerator, *, shard: bool) -> Task:
     """Restore the rewritten model, load its teacher and open the data.
 
     The rewritten model is annealed by default, unless its weights are those of the new functions already: after a warm
@@ -80,6 +80,7 @@ def finetune_task(directory: Path, wishes: Wishes, accelerator: Accelerator) -> 
         penalised=adversarial_parameters(model, recipe),
         move=move,
         turned=turned,
+        shard=shard,
     )
 
 

@@ -16,9 +16,13 @@ from rewriter.finetune.examples import Examples
 from rewriter.finetune.log import LogRow
 from rewriter.finetune.measuring import measure
 from rewriter.finetune.optimization import make_optimizer
+from rewriter.finetune.processes import require_shares
 from rewriter.finetune.record import FinetuneRecord
 from rewriter.finetune.settings import FinetuneSettings
+from rewriter.finetune.sharding import shard
+from rewriter.finetune.state import whole_weights
 from rewriter.finetune.training import Lesson, train
+from rewriter.finetune.unused import has_unused
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,6 +47,7 @@ class Task:
         penalised: parameters with a decay of their own.
         move: sets the weight of the new functions, from 0 to 1.
         turned: paths of sites whose signs were turned.
+        shard: whether the processes share the student's parameters out.
     """
 
     student: nn.Module
@@ -57,6 +62,7 @@ class Task:
     penalised: Sequence[nn.Parameter] = ()
     move: Callable[[float], None] = field(default=lambda weight: None)
     turned: frozenset[str] = frozenset()
+    shard: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,12 @@ def finetune(task: Task, accelerator: Accelerator, on_progress: OnProgress) -> F
         ValidationError: the loss is no longer finite.
     """
     settings = task.settings
-    if any(isinstance(module, nn.Conv2d) for module in task.student.modules()):
+    require_shares(accelerator.num_processes, settings.batch_size, shard=task.shard, precision=settings.precision)
+    if not task.shard and any(isinstance(module, nn.Conv2d) for module in task.student.modules()):
         for model in (task.student, task.teacher):
             if model is not None:  # the layout that convolutions are fastest in
                 model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(task.student, settings, task.penalised)
-    student, optimizer = accelerator.prepare(task.student, optimizer)
+    student, optimizer = _shared_out(task, accelerator)
     teacher = task.teacher
     if teacher is not None:
         teacher = teacher.requires_grad_(False).eval().to(accelerator.device)  # whole on each device
@@ -133,7 +139,7 @@ def finetune(task: Task, accelerator: Accelerator, on_progress: OnProgress) -> F
         accelerator,
         lambda done, count: on_progress("measuring again", done / count, None),
     )
-    weights = accelerator.get_state_dict(student)
+    weights = whole_weights(student)
     record = FinetuneRecord(
         data=task.data,
         examples=len(task.examples),
@@ -147,8 +153,25 @@ def finetune(task: Task, accelerator: Accelerator, on_progress: OnProgress) -> F
         turned=tuple(sorted(task.turned)),
         settings=settings.model_dump(mode="json"),
     )
-    main = accelerator.is_main_process
-    return Finetuned(_finite(weights) if main else {}, record, end.rows)
+    return Finetuned(_finite(weights), record, end.rows)
+
+
+def _shared_out(task: Task, accelerator: Accelerator) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the student as it runs in this process, with an optimizer of its parameters."""
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    penalised: Sequence[nn.Parameter] = task.penalised
+    if not task.shard:
+        if accelerator.num_processes > 1:
+            unused = has_unused(task.student, task.examples.batch([0]))
+            accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
+        prepared = accelerator.prepare(task.student, make_optimizer(task.student, task.settings, penalised))
+        return prepared[0], prepared[1]
+    special = {id(parameter) for parameter in penalised}
+    names = [name for name, parameter in task.student.named_parameters() if id(parameter) in special]
+    shard(task.student, accelerator.device, accelerator.num_processes)
+    penalised = [task.student.get_parameter(name) for name in names]  # other objects now
+    return task.student, accelerator.prepare(make_optimizer(task.student, task.settings, penalised))
 
 
 def _finite(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -157,4 +180,4 @@ def _finite(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValidationError(
             expected="finite weights", found=f"others in {broken[0]}", remedy="lower the rate with --lr"
         )
-    return {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    return dict(weights)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +20,16 @@ class Objective:
         distill: share of the teacher, from 0 to 1.
         temperature: that softens logits before they are compared.
         classes: whether the outputs are logits of classes; else they are features, compared by their distance.
+        across: gives the mean of a tensor over all processes, without a gradient.
     """
 
     distill: float
     temperature: float
     classes: bool
+    across: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor.detach())
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return the mean loss of a batch.
+        """Return the loss of this process' share of a batch; its mean over the processes is that of the whole batch.
 
         Args:
             student: logits ``[N, …, C]`` or features of any shape.
@@ -38,9 +41,20 @@ class Objective:
         if labels is not None and self.distill < 1:
             loss = loss + (1 - self.distill) * cross_entropy(student, labels)
         if teacher is not None and self.distill > 0:
-            distance = self._divergence(student, teacher) if self.classes else _distance(student, teacher)
-            loss = loss + self.distill * _masked_mean(distance, mask)
+            distance = self._divergence(student, teacher) if self.classes else self._distance(student, teacher, mask)
+            loss = loss + self.distill * self._mean(distance, mask)
         return loss
+
+    def _distance(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the squared distance at each place over the teacher's mean square, plus one minus the cosine."""
+        scale = self.across(self._mean(teacher.square().mean(-1), mask)).clamp_min(torch.finfo(teacher.dtype).tiny)
+        return (student - teacher).square().mean(-1) / scale + 1 - F.cosine_similarity(student, teacher, dim=-1)
+
+    def _mean(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None or mask.shape != values.shape:
+            return values.mean()
+        kept = mask.to(values.dtype)  # texts of other processes may be longer
+        return (values * kept).sum() / self.across(kept.sum()).clamp_min(torch.finfo(values.dtype).tiny)
 
     def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the divergence from the softened teacher at each place (Hinton et al. 2015)."""
@@ -68,16 +82,3 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             remedy="use the data that the model was trained for",
         )
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
-
-
-def _distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the squared distance at each place over the teacher's mean square there, plus one minus the cosine."""
-    scale = teacher.square().mean().clamp_min(torch.finfo(teacher.dtype).tiny)
-    return (student - teacher).square().mean(-1) / scale + 1 - F.cosine_similarity(student, teacher, dim=-1)
-
-
-def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None or mask.shape != values.shape:
-        return values.mean()
-    kept = mask.to(values.dtype)
-    return (values * kept).sum() / kept.sum().clamp_min(1)

@@ -26,15 +26,13 @@ def make_optimizer(
     """
     special = {id(parameter) for parameter in penalised}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if id(p) in special], "weight_decay": settings.penalty},
-        {
-            "params": [p for p in trainable if id(p) not in special and p.ndim >= 2],
-            "weight_decay": settings.weight_decay,
-        },
-        {"params": [p for p in trainable if id(p) not in special and p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    kinds: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in trainable:
+        decay = settings.weight_decay if parameter.ndim >= 2 else 0.0
+        decay = settings.penalty if id(parameter) in special else decay
+        # Scalars apart: a sharded model keeps them whole, and no group of parameters may hold both kinds of tensor.
+        kinds.setdefault((decay, parameter.ndim == 0), []).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": own, "weight_decay": decay} for (decay, _), own in kinds.items()]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=_MOMENTUM, nesterov=True)
     return torch.optim.AdamW(groups, lr=settings.lr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ _WEIGHTS, _MOMENTS, _POSITION = "model.safetensors", "optimizer.safetensors", "p
 _PREFIX = "step-"
 _BETWEEN = "\n"  # no name of a parameter has it
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_SPREAD = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
 class Position(BaseModel):
@@ -49,6 +49,16 @@ class Position(BaseModel):
     rows: tuple[LogRow, ...]
 
 
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a model, plain, wrapped or sharded, on the CPU; every process calls it.
+
+    Returns:
+        The tensors under the names of the plain model; none on all but the main process.
+    """
+    weights: Any = get_model_state_dict(model, options=_WHOLE)
+    return dict(weights)
+
+
 def save_state(
     folder: Path, position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, *, main: bool
 ) -> None:
@@ -61,7 +71,7 @@ def save_state(
         optimizer: of its parameters.
         main: whether this is the main process.
     """
-    weights: Any = get_model_state_dict(model, options=_WHOLE)
+    weights = whole_weights(model)
     moments: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
     if not main:  # which alone has got them
         return
@@ -131,9 +141,11 @@ def load_state(
         for key, value in flat.items():
             path, _, name = key.partition(_BETWEEN)
             moments["state"].setdefault(path, {})[name] = value
-    spread = _SPREAD if torch.distributed.is_initialized() else StateDictOptions(full_state_dict=True)
+    several = torch.distributed.is_initialized()
+    spread = StateDictOptions(full_state_dict=True, broadcast_from_rank0=several)
     set_model_state_dict(model, weights, options=spread)
-    set_optimizer_state_dict(model, optimizer, moments, options=spread)
+    # Parameters that the outputs do not depend on have no moments.
+    set_optimizer_state_dict(model, optimizer, moments, options=replace(spread, strict=False))
 
 
 def _states(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from rewriter.errors import UsageError, ValidationError
+from rewriter.errors import ValidationError
 from rewriter.evaluation import call
 from rewriter.finetune.augmentation import augmented
 from rewriter.finetune.budget import Budget
@@ -23,6 +23,7 @@ from rewriter.finetune.log import LogRow
 from rewriter.finetune.objective import Objective
 from rewriter.finetune.outputs import main_output
 from rewriter.finetune.settings import FinetuneSettings
+from rewriter.finetune.sharding import average_whole_gradients
 from rewriter.finetune.state import Position, load_state, read_position, save_state
 
 if TYPE_CHECKING:
@@ -61,31 +62,31 @@ class Lesson:
 def train(lesson: Lesson, accelerator: Accelerator) -> Position:
     """Train, from the beginning or from where the same training stopped.
 
-    One batch is shared out among the processes, so that their number changes the sums' rounding alone (and the batch
-    statistics of batch norms, which each process has for itself). Every step's random numbers follow from the seed, the
-    step and the process. A loss that is not finite also ends the state, from which no other rate could go on.
+    One batch is shared out among the processes, so that their number changes the sums' rounding alone (and dropout and
+    the batch statistics of batch norms, which each process has for itself). Every step's random numbers follow from the
+    seed, the step and, for dropout, the process. A loss that is not finite also ends the state, from which no other
+    rate could go on.
 
     Returns:
         Where it ended, with the log.
 
     Raises:
-        UsageError: the processes cannot share a batch evenly, or a state is there that belongs to another training.
+        UsageError: a state is there that belongs to another training.
         ValidationError: the loss is no longer finite.
     """
     settings, budget = lesson.settings, Budget(lesson.settings)
-    if settings.batch_size % accelerator.num_processes:
-        raise UsageError(
-            expected=f"a batch size that {accelerator.num_processes} processes can share evenly",
-            found=str(settings.batch_size),
-            remedy="give a multiple with --batch-size",
-        )
     plain_optimizer = getattr(lesson.optimizer, "optimizer", lesson.optimizer)
-    position = read_position(lesson.folder, lesson.run)
+    position = _main_position(lesson, accelerator)
     if position is None:
         position = Position(run=lesson.run, step=0, elapsed=0.0, rows=())
     else:
         load_state(lesson.folder, position, lesson.student, plain_optimizer, main=accelerator.is_main_process)
-    objective = Objective(settings.distill, settings.temperature, classes=lesson.examples.labelled)
+    objective = Objective(
+        settings.distill,
+        settings.temperature,
+        classes=lesson.examples.labelled,
+        across=lambda tensor: accelerator.reduce(tensor.detach(), reduction="mean"),
+    )
     rows, step, started = list(position.rows), position.step, time.monotonic() - position.elapsed
     saved = elapsed = position.elapsed
     batches = _batches(lesson, accelerator, step)
@@ -103,6 +104,7 @@ def train(lesson: Lesson, accelerator: Accelerator) -> Position:
             if not math.isfinite(mean_loss):
                 if accelerator.is_main_process:
                     shutil.rmtree(lesson.folder, ignore_errors=True)
+                accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one fails
                 raise ValidationError(
                     expected="a finite loss", found=f"{mean_loss} at step {step}", remedy="lower the rate with --lr"
                 )
@@ -120,6 +122,15 @@ def train(lesson: Lesson, accelerator: Accelerator) -> Position:
     return Position(run=lesson.run, step=step, elapsed=elapsed, rows=tuple(rows))
 
 
+def _main_position(lesson: Lesson, accelerator: Accelerator) -> Position | None:
+    """Return where the main process' files stand; other machines may have none."""
+    from accelerate.utils import broadcast_object_list
+
+    position = read_position(lesson.folder, lesson.run) if accelerator.is_main_process else None
+    [shared] = broadcast_object_list([position.model_dump_json() if position is not None else None])
+    return Position.model_validate_json(shared) if shared is not None else None
+
+
 def _step(lesson: Lesson, objective: Objective, batch: Batch, accelerator: Accelerator) -> Tensor:
     batch = batch.to(accelerator.device)
     theirs = None
@@ -130,6 +141,7 @@ def _step(lesson: Lesson, objective: Objective, batch: Batch, accelerator: Accel
         ours = main_output(call(lesson.student, batch.inputs)).float()
     loss = objective(ours, theirs, batch.labels, batch.mask)
     accelerator.backward(loss)
+    average_whole_gradients(lesson.student)
     lesson.optimizer.step()
     lesson.optimizer.zero_grad()
     return loss.detach()
@@ -140,10 +152,11 @@ def _batches(lesson: Lesson, accelerator: Accelerator, first: int) -> Iterator[B
     order: Iterator[Sequence[int]] = endless_order(len(lesson.examples), settings.batch_size, settings.seed, first)
     for step, indices in enumerate(order, first):
         own = indices[accelerator.process_index :: accelerator.num_processes]
-        generator = torch.Generator().manual_seed(_seed(settings.seed, step, accelerator.process_index))
+        generator = torch.Generator().manual_seed(_seed(settings.seed, step, 0))
 
         def change(images: Tensor, generator: torch.Generator = generator) -> Tensor:
-            return augmented(images, settings.augment, generator)
+            process, processes = accelerator.process_index, accelerator.num_processes
+            return augmented(images, settings.augment, generator, process=process, processes=processes)
 
         yield lesson.examples.batch(own, change if settings.augment else None)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import rewriter
-from passes.anneal import begin_anneal
+from passes.anneal import Start, begin_anneal
 from passes.functions import activation
 from rewriter.errors import UsageError
 
@@ -91,6 +91,12 @@ def test_equal_branches_start_as_the_original() -> None:
             torch.testing.assert_close(result.model(X), original(X), rtol=1e-6, atol=1e-6)
             anneal.at(5)
             assert not torch.allclose(result.model(X), original(X), atol=1e-2)
+
+
+def test_branches_that_differ_start_from_the_original_of_their_mean() -> None:
+    branches = [torch.randn(5, 7) for _ in range(3)]
+    start = Start(nn.GELU(), 3, -1, turned=False)
+    torch.testing.assert_close(start(torch.cat(branches, -1)), nn.functional.gelu(sum(branches) / 3))
 
 
 def test_a_packed_gate_is_annealed() -> None:

@@ -68,6 +68,15 @@ def test_an_augmented_image_is_a_window_of_the_padded_one_or_its_mirror(seed: in
         assert any(torch.equal(result, window) for window in allowed)
 
 
+def test_an_image_is_augmented_alike_whichever_process_has_it() -> None:
+    images = torch.rand(12, 1, 8, 8)
+    whole = augmented(images, ["crop", "flip"], torch.Generator().manual_seed(0))
+    for process in range(3):
+        generator = torch.Generator().manual_seed(0)
+        own = augmented(images[process::3], ["crop", "flip"], generator, process=process, processes=3)
+        assert torch.equal(own, whole[process::3])
+
+
 def test_images_of_a_batch_are_augmented_each_in_its_own_way() -> None:
     images = torch.arange(64.0).reshape(1, 1, 8, 8).expand(512, 1, 8, 8)
     result = augmented(images, ["crop", "flip"], torch.Generator().manual_seed(0))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import rewriter
 from passes.penalty import adversarial_parameters
@@ -50,6 +50,37 @@ def test_features_are_compared_where_they_mean_something() -> None:
     objective = Objective(1.0, 2.0, classes=False)
     torch.testing.assert_close(objective(student, teacher, None, mask), torch.tensor(0.0), rtol=0, atol=1e-6)
     assert objective(student, teacher, None, None) > 0.1
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_losses_of_processes_with_padding_of_their_own_have_the_mean_and_gradient_of_the_whole_batch(
+    classes: bool,
+) -> None:
+    lengths = torch.tensor([2, 7, 3, 4])
+    mask = torch.arange(7) < lengths[:, None]
+    teacher, student = torch.randn(4, 7, 5), torch.randn(4, 7, 5, requires_grad=True)
+    whole = Objective(1.0, 2.0, classes=classes)(student, teacher, None, mask)
+    (expected,) = torch.autograd.grad(whole, student)
+
+    shares, told = [slice(0, 4, 2), slice(1, 4, 2)], list[list[Tensor]]()
+
+    def loss_of(process: int) -> Tensor:
+        asked = iter(range(9))
+
+        def across(tensor: Tensor) -> Tensor:
+            number = next(asked)
+            told.extend([] for _ in range(number + 1 - len(told)))
+            told[number][process:] = [tensor.detach(), *told[number][process + 1 :]]
+            return torch.stack(told[number]).mean(0)
+
+        rows, length = shares[process], int(lengths[shares[process]].max())  # a process pads to its own longest text
+        places = (rows, slice(0, length))
+        return Objective(1.0, 2.0, classes, across)(student[places], teacher[places], None, mask[places])
+
+    for _ in range(3):  # until each knows what the other tells
+        losses = [loss_of(0), loss_of(1)]
+    torch.testing.assert_close(sum(losses) / 2, whole)
+    torch.testing.assert_close(torch.autograd.grad(sum(losses) / 2, student)[0], expected)
 
 
 @pytest.mark.parametrize(
