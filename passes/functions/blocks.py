@@ -26,22 +26,23 @@ def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) 
     """
     first = inputs[0]
     result = torch.empty_like(first)
-    _keep_freed_memory()
+    keep_freed_memory()
     finish = precision.narrow if saturate else precision.cast
-    for *parts, target in zip(*(_blocks(value) for value in (*inputs, result)), strict=True):
+    for *parts, target in zip(*(blocks_of(value) for value in (*inputs, result)), strict=True):
         target.copy_(finish(function(*[precision.widen(part) for part in parts]), target))
     return result
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed from now on, for the next allocation of the same size."""
     # Freeing one large allocation makes the C library raise the size from which it hands freed memory back to the
     # system; every temporary of every block would otherwise be mapped, and its pages cleared, anew.
     torch.empty(2**22, device="cpu")
 
 
-def _blocks(value: Tensor) -> tuple[Tensor, ...]:
+def blocks_of(value: Tensor, per_thread: int = _PER_THREAD) -> tuple[Tensor, ...]:
     """Split into views by shape and thread count alone, so that equal shapes are split equally."""
-    size = _PER_THREAD * torch.get_num_threads()
+    size = per_thread * torch.get_num_threads()
     if value.device.type != "cpu" or value.numel() <= size:
         return (value,)
     dim = max(range(value.dim()), key=value.shape.__getitem__)

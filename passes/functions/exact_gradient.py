@@ -54,15 +54,17 @@ def with_derivative(x: Tensor, value: Elementwise, derivative: Derivative) -> Te
         value: elementwise, for float32 or float64.
         derivative: the same.
     """
-    if isinstance(x, fx.Proxy) or torch.compiler.is_exporting() or _is_tracing():
+    if is_written_down(x):
         return _plain(x, value)
     rule = _Compiled if torch.compiler.is_compiling() else _Eager
     result: Tensor = rule.apply(x, value, derivative)
     return result
 
 
-def _is_tracing() -> bool:
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+def is_written_down(x: Tensor) -> bool:
+    """Say whether the operations on ``x`` are recorded for a program, rather than only run."""
+    tracing = bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+    return isinstance(x, fx.Proxy) or torch.compiler.is_exporting() or tracing
 
 
 def _plain(x: Tensor, value: Elementwise) -> Tensor:

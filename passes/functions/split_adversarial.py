@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from passes.functions import precision
 from passes.functions.growth import overflows
 from passes.functions.program import Program, compile_expression
-from passes.functions.split_terms import split_term
+from passes.functions.split_terms import FamilyTerm, ScaledTerm, split_term
 from passes.functions.symbols import variables
 from rewriter.errors import UsageError
 from rewriter.names import require_known
@@ -33,7 +35,7 @@ class SplitAdversarialFunction(nn.Module):
 
     def __init__(
         self,
-        terms: list[nn.Module],
+        terms: Sequence[FamilyTerm | ScaledTerm],
         structure: Program | None,
         input_clamp: float | None,
         term_clamp: float | None,
@@ -45,16 +47,35 @@ class SplitAdversarialFunction(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return ``A(x1, …, xn)``, in the inputs' shape and dtype."""
-        wide = [_clamp(precision.widen(value), self.input_clamp) for value in inputs]
-        parts = [term(value) for term, value in zip(self.terms, wide, strict=True)]
-        constants = self.constants.to(parts[0].dtype)
+        wide = [precision.widen(value) for value in inputs]
+        return precision.narrow(self.value(wide, self.coefficients(wide[0].dtype)), inputs[0])
+
+    def members(self) -> list[FamilyTerm | ScaledTerm]:
+        """Return the terms."""
+        return [term for term in self.terms if isinstance(term, FamilyTerm | ScaledTerm)]
+
+    def coefficients(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return the coefficients of all terms, then the integration constants, as 0-dimensional tensors."""
+        own = [coefficient for term in self.members() for coefficient in term.coefficients(dtype)]
+        constants = self.constants.to(dtype)
+        count = 1 if self.structure is None else len(self.terms)  # torch.fx cannot tell it from the constants
+        return own + [constants[i] for i in range(count)]
+
+    def value(self, inputs: list[Tensor], coefficients: list[Tensor]) -> Tensor:
+        """Return A for given coefficients, for float32 or float64."""
+        left = list(coefficients)
+        held = [_clamp(value, self.input_clamp) for value in inputs]
+        counts = [len(list(term.parameters())) for term in self.members()]
+        own = [[left.pop(0) for _ in range(count)] for count in counts]
+        parts = [term.value(value, given) for term, value, given in zip(self.members(), held, own, strict=True)]
+        constants = left
         if self.structure is None:
-            total = parts[0] + constants[0]
+            total: Tensor = parts[0] + constants[0]
             for part in parts[1:]:
                 total = total + part
         else:
             total = self.structure(*[_clamp(p + constants[i], self.term_clamp) for i, p in enumerate(parts)])
-        return precision.narrow(total, inputs[0])
+        return total
 
     def extra_repr(self) -> str:
         """Tell how the terms are combined."""
@@ -79,7 +100,7 @@ def split_adversarial(
     require_known(combine, COMBINATIONS, "combination")
     if alpha < 0:
         raise UsageError(expected="alpha >= 0", found=f"alpha = {alpha:g}", remedy="raise alpha")
-    modules: list[nn.Module] = [split_term(expression, terms, i, alpha) for i in range(1, terms + 1)]
+    modules: list[FamilyTerm | ScaledTerm] = [split_term(expression, terms, i, alpha) for i in range(1, terms + 1)]
     structure = compile_expression(expression, variables(terms)) if combine == "structure" else None
     return SplitAdversarialFunction(
         modules,

@@ -41,11 +41,17 @@ class FamilyTerm(nn.Module):
         zero, *coefficients = torch.tensor([0.0, *unit], dtype=torch.float64, device="cpu")
         self.offset = float(family.trained(zero, alpha, coefficients))
 
+    def coefficients(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return the scale and the centre, where there is one."""
+        scale = self.log_scale.to(dtype).exp()
+        return [scale] if self.centre is None else [scale, self.centre.to(dtype)]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return G, elementwise, for float32 or float64."""
-        coefficients = [self.log_scale.to(x.dtype).exp()]
-        if self.centre is not None:
-            coefficients.append(self.centre.to(x.dtype))
+        return self.value(x, self.coefficients(x.dtype))
+
+    def value(self, x: Tensor, coefficients: list[Tensor]) -> Tensor:
+        """Return G for given coefficients."""
         value = self.family.trained(x, self.alpha, coefficients)
         if self.offset:
             value = value - self.offset
@@ -57,16 +63,30 @@ class FamilyTerm(nn.Module):
 
 
 class ScaledTerm(nn.Module):
-    """A term at its unit values, with a trainable positive scale ``e^log_scale``."""
+    """A term at its unit values, with a trainable positive scale ``e^log_scale``.
 
-    def __init__(self, function: Elementwise) -> None:
+    Attributes:
+        function: G with a scale of 1.
+        slope: ``∂F/∂xᵢ`` as a function of ``x``.
+        alpha: the lift.
+    """
+
+    def __init__(self, function: Elementwise, slope: sympy.Expr, alpha: float) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.slope, self.alpha = function, slope, alpha
         self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def coefficients(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return the scale."""
+        return [self.log_scale.to(dtype).exp()]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return G, elementwise, for float32 or float64."""
-        return self.log_scale.to(x.dtype).exp() * self.function(x)
+        return self.value(x, self.coefficients(x.dtype))
+
+    def value(self, x: Tensor, coefficients: list[Tensor]) -> Tensor:
+        """Return G for a given scale."""
+        return coefficients[0] * self.function(x)
 
 
 def frozen_slope(expression: sympy.Expr, terms: int, i: int) -> sympy.Expr:
@@ -89,14 +109,14 @@ def split_term(expression: sympy.Expr, terms: int, i: int, alpha: float) -> Fami
         return FamilyTerm(family, math.copysign(1.0, at_zero), alpha)
     lines = _straight_lines(slope, alpha)
     if lines is not None:
-        return ScaledTerm(lines)
+        return ScaledTerm(lines, slope, alpha)
     if alpha == 0:
         raise UsageError(
             expected=f"alpha > 0, since term {i} of {expression} has no closed form",
             found="alpha = 0",
             remedy="raise alpha",
         )
-    return ScaledTerm(Table(_tabulated(slope, alpha)))
+    return ScaledTerm(Table(_tabulated(slope, alpha)), slope, alpha)
 
 
 def _straight_lines(slope: sympy.Expr, alpha: float) -> Elementwise | None:
@@ -114,12 +134,18 @@ def _straight_lines(slope: sympy.Expr, alpha: float) -> Elementwise | None:
 
 
 @lru_cache(maxsize=64)
+def idle_sign(slope: sympy.Expr) -> float:
+    """Return the sign of a lifted slope where the slope vanishes on an interval: the one it has elsewhere."""
+    program = compile_expression(slope, (x,))
+    values = program(torch.linspace(-REACH, REACH, 64 * REACH + 1, dtype=torch.float64, device="cpu"))
+    return -1.0 if bool((values <= 0).all()) else 1.0
+
+
+@lru_cache(maxsize=64)
 def _tabulated(slope: sympy.Expr, alpha: float) -> Coefficients:
     program = compile_expression(slope, (x,))
 
-    # Where a slope vanishes on an interval, it has the sign it has elsewhere.
-    values = program(torch.linspace(-REACH, REACH, 64 * REACH + 1, dtype=torch.float64, device="cpu"))
-    idle = -1.0 if bool((values <= 0).all()) else 1.0
+    idle = idle_sign(slope)
 
     def reciprocal(points: Tensor) -> Tensor:
         value = program(points)

@@ -6,11 +6,16 @@ from torch import Tensor, nn
 
 from passes.functions import precision
 from passes.functions.decomposition import Decomposition
+from passes.kernels.fused import fused, is_fusible
+from passes.kernels.packed import PackedRoutines
+from passes.kernels.split import split_expression
 from passes.layers.packing import unpack
 
 
 class SplitActivation(nn.Module):
     """``F(x₁,…,xₙ)`` on packed branches.
+
+    The backward pass keeps the packed input alone.
 
     Args:
         decomposition: F.
@@ -27,6 +32,12 @@ class SplitActivation(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Map ``n·h`` channels along ``dim`` to ``h``; same dtype (float16 and bfloat16 are computed in float32)."""
+        if not is_fusible(packed):
+            return self._plain(packed)
+        expression = split_expression(self.decomposition.expression, self.clamp)
+        return fused(packed, (), PackedRoutines(expression, self.dim), self._plain)
+
+    def _plain(self, packed: Tensor) -> Tensor:
         wide = precision.widen(packed)
         if self.clamp is not None:
             wide = wide.clamp(-self.clamp, self.clamp)

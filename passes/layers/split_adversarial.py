@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from passes.functions import precision
 from passes.functions.decomposition import Decomposition
+from passes.functions.table import Table
+from passes.kernels.adversarial import sum_expression
+from passes.kernels.fused import fused, is_fusible
+from passes.kernels.packed import PackedRoutines
 from passes.layers.packing import unpack
 
 
 class SplitAdversarial(nn.Module):
     """``A(x₁,…,xₙ)`` on packed branches; every parameter is a trainable adversarial coefficient.
+
+    The backward pass of a sum keeps the packed input alone, besides the coefficients.
 
     Args:
         decomposition: the F that A is derived from.
@@ -32,8 +39,22 @@ class SplitAdversarial(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Map ``n·h`` channels along ``dim`` to ``h``; same dtype (float16 and bfloat16 are computed in float32)."""
+        if self.function.structure is None and is_fusible(packed):
+            return self._fused(packed)
         result: Tensor = self.function(*unpack(packed, self.decomposition.terms, self.dim))
         return result
+
+    def _fused(self, packed: Tensor) -> Tensor:
+        function = self.function
+        dtype = precision.widen(packed[:0]).dtype
+        expression = sum_expression(function.members(), function.input_clamp)
+        tables = tuple(module for module in function.modules() if isinstance(module, Table))
+        routines = PackedRoutines(expression, self.dim, tables)
+        return fused(packed, function.coefficients(dtype), routines, self._plain)
+
+    def _plain(self, packed: Tensor, *coefficients: Tensor) -> Tensor:
+        branches = [precision.widen(branch) for branch in unpack(packed, self.decomposition.terms, self.dim)]
+        return precision.narrow(self.function.value(branches, list(coefficients)), packed)
 
     def extra_repr(self) -> str:
         """Tell the function."""

@@ -31,7 +31,7 @@ def test_branch_i_is_the_ith_contiguous_chunk(name, kind):
     layer, inputs = layers(name)[kind], packed(name, 1.0)
     branches = [inputs[:, i * WIDTH : (i + 1) * WIDTH] for i in range(decomposition(name).terms)]
     function = decomposition(name) if kind == "F" else layer.function
-    assert torch.equal(layer(inputs), function(*branches))
+    assert torch.allclose(layer(inputs), function(*branches), rtol=1e-6, atol=3e-6)
 
 
 def test_packs_along_any_dimension():
@@ -144,20 +144,20 @@ def test_torchscript_trace_is_saved_and_loaded(name):
     torch.jit.save(torch.jit.trace(layer, POINTS), stream)
     stream.seek(0)
     loaded = torch.jit.load(stream)
-    assert torch.allclose(loaded(MORE), layer(MORE), rtol=1e-6, atol=1e-6)
+    assert torch.allclose(loaded(MORE), layer(MORE), rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", exported())
 def test_symbolic_trace_goes_through(name):
     layer = exported()[name]
-    assert torch.equal(torch.fx.symbolic_trace(layer)(POINTS), layer(POINTS))
+    assert torch.allclose(torch.fx.symbolic_trace(layer)(POINTS), layer(POINTS), rtol=1e-6, atol=1e-5)
 
 
 def test_export_with_dynamic_batch():
     model = Side().eval()
     program = torch.export.export(model, (POINTS,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     for name, found, expected in zip(exported(), program.module()(MORE), model(MORE), strict=True):
-        assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6), name
+        assert torch.allclose(found, expected, rtol=1e-6, atol=1e-5), name
 
 
 def test_onnx_runtime_agrees(tmp_path):

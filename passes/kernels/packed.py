@@ -1,0 +1,88 @@
+"""An expression's routines on packed tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from passes.functions.table import Table
+from passes.kernels import triton_routines
+from passes.kernels.expression import Expression
+from passes.kernels.routine import BlockRoutine
+
+
+@dataclass(frozen=True)
+class PackedRoutines:
+    """The value and the gradients of an expression whose variables are chunks of one tensor.
+
+    Attributes:
+        expression: what is evaluated.
+        dim: the dimension of the chunks.
+        tables: the tables that the expression looks values up in.
+    """
+
+    expression: Expression
+    dim: int
+    tables: tuple[Table, ...] = ()
+
+    def serves(self, packed: Tensor) -> bool:
+        """Say whether there are routines for the device of a tensor."""
+        if packed.device.type == "cpu":
+            return True
+        return packed.is_cuda and triton_routines.is_available() and not self.tables and _has_triton(self.expression)
+
+    def value(self, packed: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
+        """Return the value, in the dtype and layout of a chunk; float16 saturates."""
+        if packed.is_cuda:
+            return _triton_forward(self.expression).value(packed, self.dim, coefficients)
+        chunks = self._chunks(packed)
+        result = torch.empty_like(chunks[0])
+        _forward(self.expression)(chunks, self._uniform(coefficients), [result], saturate=True)
+        return result
+
+    def gradient(self, upstream: Tensor, packed: Tensor, coefficients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return ``upstream`` times the slopes: packed for the variables, then summed for each coefficient."""
+        saturated = packed.dtype == torch.float16
+        if packed.is_cuda:
+            return _triton_backward(self.expression, saturated).gradient(upstream, packed, self.dim, coefficients)
+        gradient = torch.empty_like(packed)
+        inputs = [upstream, *self._chunks(packed)]
+        backward = _backward(self.expression, saturated)
+        sums = backward(inputs, self._uniform(coefficients), self._chunks(gradient), saturate=False)
+        return gradient, *[torch.full_like(c, total) for c, total in zip(coefficients, sums, strict=True)]
+
+    def _uniform(self, coefficients: Sequence[Tensor]) -> list[object]:
+        return [*[float(coefficient) for coefficient in coefficients], *self.tables]
+
+    def _chunks(self, packed: Tensor) -> tuple[Tensor, ...]:
+        count = len(self.expression.variables)
+        return packed.chunk(count, self.dim) if count > 1 else (packed,)
+
+
+@lru_cache(maxsize=256)
+def _forward(expression: Expression) -> BlockRoutine:
+    return BlockRoutine(expression.forward())
+
+
+@lru_cache(maxsize=256)
+def _backward(expression: Expression, saturated: bool) -> BlockRoutine:
+    return BlockRoutine(expression.backward(saturated))
+
+
+@lru_cache(maxsize=256)
+def _has_triton(expression: Expression) -> bool:
+    return all(triton_routines.has_text(routine) for routine in (expression.forward(), expression.backward(True)))
+
+
+@lru_cache(maxsize=256)
+def _triton_forward(expression: Expression) -> triton_routines.TritonRoutine:
+    return triton_routines.TritonRoutine(expression.forward())
+
+
+@lru_cache(maxsize=256)
+def _triton_backward(expression: Expression, saturated: bool) -> triton_routines.TritonRoutine:
+    return triton_routines.TritonRoutine(expression.backward(saturated))

@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton")
+
+COMPARE = """
+import sys, torch
+from passes.functions import decomposition, decomposition_names
+from passes.kernels.adversarial import sum_expression
+from passes.kernels.packed import PackedRoutines
+from passes.kernels.split import split_expression
+from passes.kernels.triton_routines import TritonRoutine, has_text
+from passes.functions.table import Table
+
+torch.manual_seed(0)
+LAYOUTS = {
+    "rows": (lambda n: torch.randn(37, n * 31), -1),
+    "channels first": (lambda n: torch.randn(2, n * 3, 5, 7), 1),
+    "channels last": (lambda n: torch.randn(2, n * 3, 5, 7).to(memory_format=torch.channels_last), 1),
+    "part of a row": (lambda n: torch.randn(9, n * 8 + 3)[:, 3:], -1),
+    "empty": (lambda n: torch.empty(0, n * 4), -1),
+}
+
+def check(name, expression, coefficients, packed, dim, rounding=1.0):
+    own = PackedRoutines(expression, dim)
+    value = own.value(packed, coefficients)
+    upstream = torch.randn_like(value)
+    forward = TritonRoutine(expression.forward())
+    backward = TritonRoutine(expression.backward(packed.dtype == torch.float16))
+    found = [forward.value(packed, dim, coefficients), *backward.gradient(upstream, packed, dim, coefficients)]
+    expected = [value, *own.gradient(upstream, packed, coefficients)]
+    exact = {torch.float64: 1e-11, torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+    tolerance = exact[packed.dtype] * rounding
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape, name
+        assert one.numel() == 0 or one.stride() == other.stride(), (name, one.stride(), other.stride())
+        size = float(other.abs().max()) if other.numel() else 1
+        assert torch.allclose(one, other, rtol=tolerance, atol=tolerance * max(1, size)), (name, one - other)
+
+for name in decomposition_names():
+    d = decomposition(name)
+    clamp = 4.0 if d.unbounded else None
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        packed = (LAYOUTS["rows"][0](d.terms) * 3).to(dtype)
+        packed = packed.where(packed != packed.round(), 0.4)
+        check(name, split_expression(d.expression, clamp), [], packed, -1)
+    function = d.adversarial(0.7)
+    if any(isinstance(getattr(term, "function", None), Table) for term in function.terms):
+        assert not has_text(sum_expression(list(function.terms), None).forward())
+        continue
+    packed = LAYOUTS["rows"][0](d.terms)
+    coefficients = [c.detach() for c in function.coefficients(torch.float32)]
+    check("A " + name, sum_expression(list(function.terms), None), coefficients, packed, -1, rounding=10.0)  # sums
+for layout, (make, dim) in LAYOUTS.items():
+    check(layout, split_expression(decomposition("tanh/4").expression, 4.0), [], make(4), dim)
+print("agreed")
+"""
+
+
+def test_kernels_agree_with_the_routines_of_the_cpu():
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", COMPARE], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "agreed", done.stderr[-2000:]
