@@ -15,13 +15,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.coverage_table import environment_page, plan_page, rewrite_page
-from benchmarks.environment import environment
-from benchmarks.isolation import Lost, measure_apart
 from benchmarks.plan_check import PlanRow, check_plan
 from benchmarks.rewrite_check import RewriteRow, check_rewrite
 from benchmarks.row_file import RowFile
 from benchmarks.zoo import Sample, zoo
 from benchmarks.zoo_model import ZooModel
+from rewriter.bench.environment import environment
+from rewriter.bench.isolation import Lost, measure_apart
 from rewriter.errors import RewriterError
 from rewriter.methods import get_method
 from rewriter.names import require_known

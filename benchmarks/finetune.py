@@ -15,11 +15,12 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
-from benchmarks.environment import environment
 from benchmarks.finetune_table import markdown, rich_table
+from rewriter.bench.environment import environment
 
 # GA adds x to each f unless it is told not to; behind every sum of a trained residual network that doubles the slope.
 _METHODS = {"swap": ("--method", "swap"), "ga": ("--method", "ga", "--set", "lifted=false")}
@@ -60,6 +61,18 @@ def measure(
     }
 
 
+def write(output: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows beside those of other models and methods that a folder has."""
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "finetune.json"
+    facts = {**environment(), "threads": str(torch.get_num_threads())}
+    new = {(row["model"], row["method"]): {**row, "environment": facts} for row in rows}
+    old = {(row["model"], row["method"]): row for row in json.loads(path.read_text())} if path.exists() else {}
+    merged = [row for _, row in sorted({**old, **new}.items())]
+    path.write_text(json.dumps(merged, indent=1) + "\n")
+    (output / "finetune.md").write_text(markdown(merged))
+
+
 def main(
     data: Annotated[Path, typer.Option(help="Folder with checkpoints/, cifar10/ and cifar.py.")],
     output: Annotated[Path | None, typer.Option(help="Folder for finetune.json and finetune.md.")] = None,
@@ -69,7 +82,7 @@ def main(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.05,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
 ) -> None:
-    """Measure, print a table, and write the results."""
+    """Measure, print a table, and write the results beside those of other models and methods that are there."""
     training = ["--max-minutes", str(minutes), "--lr", str(lr), "--batch-size", str(batch_size)]
     training += ["--augment", "crop,flip", "--precision", "bf16"]
     (checkpoint,) = (data / "checkpoints").glob(f"{model}-*.th")
@@ -81,10 +94,7 @@ def main(
         rows = [measure(model, name, checkpoint, scratch, scratch, training) for name in method]
     Console().print(rich_table(rows))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        facts = environment()
-        (output / "finetune.json").write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")
-        (output / "finetune.md").write_text(markdown(rows, facts))
+        write(output, rows)
 
 
 if __name__ == "__main__":

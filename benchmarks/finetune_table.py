@@ -9,7 +9,10 @@ from rich.table import Table
 
 Row = Mapping[str, Any]
 
-_HEADS = ("model", "method", "original", "rewritten", "fine-tuned", "difference", "steps", "seconds", "images/s")
+_HEADS = (
+    *("model", "method", "original", "rewritten", "fine-tuned", "difference"),
+    *("steps", "seconds", "threads", "images/s"),
+)
 
 
 def rich_table(rows: Sequence[Row]) -> Table:
@@ -20,9 +23,9 @@ def rich_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def markdown(rows: Sequence[Row], environment: Mapping[str, str]) -> str:
-    """Return the table and the environment as Markdown."""
-    facts = "\n".join(f"- {name}: {value}" for name, value in environment.items())
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table, how each row was trained, and on what, as Markdown."""
+    facts = "\n".join(f"- {row['model']} {row['method']}: {_environment(row)}" for row in rows)
     options = "\n".join(f"- {text}" for text in dict.fromkeys(str(row["options"]) for row in rows))
     lines = [_HEADS, ["---"] * len(_HEADS), *map(_cells, rows)]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -44,5 +47,10 @@ def _cells(row: Row) -> list[str]:
         difference,
         str(row["steps"]),
         str(row["seconds"]),
+        str(row["environment"]["threads"]),
         str(row["images_per_second"]),
     ]
+
+
+def _environment(row: Row) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row["environment"].items())

@@ -18,11 +18,12 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.environment import environment
 from benchmarks.functions_table import markdown, rich_table
-from benchmarks.interleaved import Call, against
+from benchmarks.interleaved import against
 from passes.functions import activation_names, adversarial, decomposition, decomposition_names
 from passes.layers import SplitActivation, SplitAdversarial
+from rewriter.bench.environment import environment
+from rewriter.bench.interleaved import Call
 
 _WIDTH = 256
 

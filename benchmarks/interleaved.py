@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-Call = Callable[[], object]
+from rewriter.bench.interleaved import Call, seconds
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,11 @@ def against(reference: Call, calls: Mapping[str, Call], rounds: int) -> dict[str
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            base = _seconds(reference)
-            times[name].append((_seconds(call), base))
+            base = seconds(reference)
+            times[name].append((seconds(call), base))
     return {
         name: Timing(
             1e3 * statistics.median(own for own, _ in pairs), statistics.median(own / base for own, base in pairs)
         )
         for name, pairs in times.items()
     }
-
-
-def _seconds(call: Call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

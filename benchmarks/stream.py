@@ -20,10 +20,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.environment import environment
 from benchmarks.process_tree import Ran, run, timed
 from benchmarks.stream_checkpoint import LLAMA_70B, make_checkpoint, write_config
 from benchmarks.stream_table import markdown
+from rewriter.bench.environment import environment
 
 _METHOD = "hdfgd"
 _WAYS = ((1, "cold"), (2, "cold"))  # workers, and what of the source is in the page cache

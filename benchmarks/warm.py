@@ -23,9 +23,9 @@ from torch.utils._pytree import tree_leaves
 
 import rewriter
 from benchmarks.ci_sample import CI_SAMPLE, NOT_REWRITTEN
-from benchmarks.environment import environment
 from benchmarks.warm_table import markdown
 from benchmarks.zoo import zoo
+from rewriter.bench.environment import environment
 from rewriter.calibration.prepared import prepared_calibration
 from rewriter.demo.digits import load_split
 from rewriter.demo.model import digits_vit

@@ -67,6 +67,8 @@ def _load_timm(name: str) -> tuple[nn.Module, tuple[InputSpec, ...]]:
 
 def _load_torchvision(name: str) -> tuple[nn.Module, tuple[InputSpec, ...]]:
     loaded = load_source(f"torchvision:{name}")
+    if hasattr(loaded.model, "image_size"):  # it takes no other, and an untrained one not always the published one
+        return loaded.model, loaded.inputs
     published = list(torchvision.models.get_model_weights(name))
     least = published[0].meta.get("min_size") if published else None
     return loaded.model, _smaller(loaded.inputs, (1, *least) if least and min(least) > 1 else None)

@@ -79,21 +79,29 @@ def method_options(
     return given | dict(_setting(text) for text in settings or ())
 
 
-def takes_method_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a rewrite, which reach it together in its parameter ``options``."""
-    shared = inspect.signature(method_options, eval_str=True).parameters
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+def takes_options(gather: Callable[..., Any], into: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a decorator that gives a command the options of ``gather``; what that returns is its parameter ``into``."""
 
-    def gathered(**values: Any) -> None:
-        options = method_options(**{name: values.pop(name) for name in shared})
-        command(options=options, **values)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(gather, eval_str=True).parameters
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != into]
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [p.replace(kind=keyword) for p in (*own, *shared.values())]
-    gathered.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    gathered.__annotations__ = {p.name: p.annotation for p in parameters}
-    gathered.__doc__ = command.__doc__
-    return gathered
+        def gathered(**values: Any) -> None:
+            gathering = gather(**{name: values.pop(name) for name in shared})
+            command(**{into: gathering}, **values)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [p.replace(kind=keyword) for p in (*own, *shared.values())]
+        gathered.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        gathered.__annotations__ = {p.name: p.annotation for p in parameters}
+        gathered.__doc__ = command.__doc__
+        return gathered
+
+    return decorate
+
+
+takes_method_options = takes_options(method_options, "options")
+"""Gives a command the options of a rewrite, which reach it together in its parameter ``options``."""
 
 
 def _setting(text: str) -> tuple[str, Any]:

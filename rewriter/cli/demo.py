@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rewriter.demo.flow import Latency
 from rewriter.cli.opening import record_of
 from rewriter.cli.output import console, show_report
-from rewriter.cli.parity_table import parity_table
+from rewriter.cli.parity_table import show_parity
 from rewriter.doors import apply, plan
 from rewriter.sources.inputs import example_inputs
 from rewriter.sources.source import load_source
@@ -63,7 +63,7 @@ def demo_command(output: OutputOption = None) -> None:
 
     to.rule("5 · exported")
     parity = flow.export(result.model, source.inputs, directory)
-    to.print(parity_table(parity))
+    show_parity(to, parity)
 
     to.rule("6 · latency, original and rewritten in turn")
     images = split.test.images[: flow.LATENCY_BATCH]

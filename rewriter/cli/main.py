@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rewriter.cli.apply import apply_command
+from rewriter.cli.bench import bench_command
 from rewriter.cli.demo import demo_command
 from rewriter.cli.diff import diff_command
 from rewriter.cli.export import export_command
@@ -32,6 +33,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_command,
     "verify": verify_command,
     "diff": diff_command,
+    "bench": bench_command,
     "demo": demo_command,
 }
 for _name, _command in _COMMANDS.items():

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from export import TARGETS, Parity, export_model
+from rewriter.bench.interleaved import interleave
 from rewriter.demo.digits import DigitsSplit
-from rewriter.demo.latency import interleaved_medians
 from rewriter.demo.train import OnStep, accuracy, fit
 from rewriter.doors import Result
 from rewriter.sources.inputs import InputSpec
@@ -28,6 +28,7 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 BATCH_SIZE = 64
 LATENCY_BATCH = 64
+LATENCY_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ def compare_latency(
             runs[f"eager {name}"] = partial(_eager, model, images)
             for target in EXPORTS:
                 runs[f"{target} {name}"] = partial(TARGETS[target].load(folder / TARGETS[target].filename), feeds)
-        medians = interleaved_medians(runs, on_round=on_round)
+        times = interleave(runs, LATENCY_ROUNDS, on_round=on_round)
     return [
-        Latency(runner, medians[f"{runner} original"], medians[f"{runner} rewritten"]) for runner in ("eager", *EXPORTS)
+        Latency(runner, times[f"{runner} original"].median, times[f"{runner} rewritten"].median)
+        for runner in ("eager", *EXPORTS)
     ]
 
 

@@ -11,14 +11,16 @@ import torch
 
 
 def environment() -> dict[str, str]:
-    """Return the versions, the processor and the date, by name."""
-    return {
+    """Return the versions, the processor, the accelerator where there is one, and the date, by name."""
+    facts = {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "cpu": _processor(),
         "cores": str(os.cpu_count()),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts | {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
 
 
 def _processor() -> str:
