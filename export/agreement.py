@@ -34,9 +34,9 @@ class Agreement(BaseModel):
     passed: bool
 
 
-def tolerance_for(dtypes: Iterable[torch.dtype]) -> float:
-    """Return the tolerance for a model whose floating-point weights have these dtypes: that of the coarsest."""
-    return max((TOLERANCES[dtype] for dtype in dtypes if dtype in TOLERANCES), default=TOLERANCES[torch.float32])
+def coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    """Return the floating-point dtype among these with the largest tolerance; float32 where there is none."""
+    return max((dtype for dtype in dtypes if dtype in TOLERANCES), key=TOLERANCES.__getitem__, default=torch.float32)
 
 
 def agreement(reference: Tensor, exported: Tensor, tolerance: float) -> Agreement:
@@ -44,15 +44,15 @@ def agreement(reference: Tensor, exported: Tensor, tolerance: float) -> Agreemen
 
     A NaN, or an infinity on one side alone, makes the error infinite.
     """
-    floating = reference.is_floating_point()
-    y, z = reference.double().flatten(), exported.double().flatten()
+    floating = reference.is_floating_point() or reference.is_complex()
+    y, z = numbers(reference), numbers(exported)
     error = torch.where(y == z, 0.0, (y - z).abs()).nan_to_num(nan=torch.inf)
     finite = y.isfinite() & z.isfinite()
     max_abs = _largest(error)
     scale = _largest(y[y.isfinite()].abs())
     max_rel = 0.0 if max_abs == 0.0 else max_abs / scale if scale else torch.inf
     allowed = tolerance if floating else 0.0
-    classes = floating and reference.ndim == 2 and reference.shape[1] > 1
+    classes = reference.is_floating_point() and reference.ndim == 2 and reference.shape[1] > 1
     return Agreement(
         max_abs=max_abs,
         max_rel=max_rel,
@@ -61,6 +61,11 @@ def agreement(reference: Tensor, exported: Tensor, tolerance: float) -> Agreemen
         tolerance=allowed,
         passed=max_rel <= allowed,
     )
+
+
+def numbers(tensor: Tensor) -> Tensor:
+    """Return all elements in double precision, complex ones as their real and imaginary parts."""
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).double().flatten()
 
 
 def _largest(values: Tensor) -> float:

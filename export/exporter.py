@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from export.options import AS_IT_IS, ExportOptions
 from rewriter.errors import ExportError, RewriterError
 from rewriter.sources.inputs import InputSpec
 
@@ -25,6 +26,7 @@ class Exporter(Protocol):
     """A function that writes ``model`` to ``path`` and leaves the model as it was; ``metadata`` goes into the file.
 
     Raises:
+        UsageError: the specs or options do not fit the model.
         ExportError: the back-end cannot export the model.
     """
 
@@ -35,6 +37,7 @@ class Exporter(Protocol):
         path: Path,
         *,
         metadata: Mapping[str, str] | None = None,
+        options: ExportOptions = AS_IT_IS,
     ) -> None:
         """Write the file."""
 

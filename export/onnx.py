@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import torch
-from onnx import TensorProto, helper
-from torch import Tensor, nn
-from torch.onnx._constants import ONNX_MAX_OPSET
-from torch.utils import dlpack
+from torch import nn
 
 from export.axes import axis_names
 from export.exporter import exporting
+from export.graph import lighten
+from export.graph.storage import store_as_bfloat16
+from export.onnx_runtime import newest_opset
+from export.options import AS_IT_IS, ExportOptions
 from export.outputs import output_names
 from export.program import exported_program
-from export.runner import Runner
 from export.view import portable_view
 from rewriter.errors import ExportError, UsageError
 from rewriter.sources.inputs import InputSpec
 
-_PROVIDERS = ["CPUExecutionProvider"]
-_ERRORS_ONLY = 3
+LARGEST_FILE = 2**31 - 2**24
+"""The most bytes of weights in one file: protobuf reads no message of 2 GB, and the graph needs some room."""
 
 
 def export_onnx(
@@ -34,67 +32,48 @@ def export_onnx(
     path: Path,
     *,
     metadata: Mapping[str, str] | None = None,
-    opset: int | None = None,
+    options: ExportOptions = AS_IT_IS,
+    largest_file: int = LARGEST_FILE,
 ) -> None:
-    """Write ``model`` to ``path`` as ONNX, through torch.export; weights above 2 GB go to ``path`` + ``.data``.
+    """Write ``model`` to ``path`` as ONNX, through torch.export.
+
+    bfloat16 weights are stored as such and cast once when the file is opened, since ONNX Runtime computes nothing in
+    bfloat16 on a CPU; float16 is computed as such where the runtime can.
 
     Args:
         model: any model; it is copied, and stays as it was.
         specs: its inputs; their names are the graph's input names, the batch and sequence axes are dynamic.
         path: the file to write.
         metadata: entries for the file's ``metadata_props``.
-        opset: the version of ai.onnx; default: ``newest_opset()``.
+        options: the opset (default: ``newest_opset()``), whether sizes of images vary, and the dtype of the weights.
+        largest_file: with more bytes of weights than this, they go to a second file, ``path`` + ``.data``.
 
     Raises:
         UsageError: the opset is newer than ``newest_opset()``, or ``specs`` does not fit the model.
         ExportError: the exporter fails, cannot write this opset, or ONNX's checker refuses the graph.
     """
-    opset = _supported(opset)
+    opset = _supported(options.opset)
+    stored = options.dtype == torch.bfloat16
     with exporting("torch.onnx"):
-        view = portable_view(model, specs)
+        view = portable_view(model, specs, None if stored else options.dtype)
         names = output_names(view.call(*view.examples(specs, 1)), view.input_names)
         program = torch.onnx.export(
-            exported_program(view, specs),
+            exported_program(view, specs, dynamic_size=options.dynamic_size),
             input_names=view.input_names,
             output_names=names,
             opset_version=opset,
-            dynamic_shapes=(tuple(axis_names(specs)),),
+            dynamic_shapes=(tuple(axis_names(specs, dynamic_size=options.dynamic_size)),),
             verbose=False,
         )
         assert program is not None
         _require_opset(program.model, opset)
         _forget_origins(program.model)
-        program.model.metadata_props.update(metadata or {})
-        program.save(path)
+        lighten(program.model)
+        if stored:
+            store_as_bfloat16(program.model)
+        program.model.metadata_props.update({**(metadata or {}), **options.as_metadata()})
+        _save(program.model, path, largest_file)
         onnx.checker.check_model(path, full_check=True)
-
-
-def load_onnx(path: Path) -> Runner:
-    """Open an ONNX file in ONNX Runtime on the CPU as a function from named input tensors to output tensors."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
-
-    def run(inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        values = {name: onnxruntime.OrtValue.from_dlpack(tensor.contiguous()) for name, tensor in inputs.items()}
-        return [dlpack.from_dlpack(value).clone() for value in session.run_with_ort_values(None, values)]
-
-    return run
-
-
-@functools.cache
-def newest_opset() -> int:
-    """Return the newest opset that the installed torch exporter writes and the installed ONNX Runtime runs."""
-    for opset in range(ONNX_MAX_OPSET, 0, -1):
-        value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
-        probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-        try:
-            onnxruntime.InferenceSession(probe.SerializeToString(), providers=_PROVIDERS)
-        except Exception:
-            continue
-        return opset
-    raise ExportError(expected="ONNX Runtime", found="one that runs no opset", remedy="install onnxruntime again")
 
 
 def _supported(opset: int | None) -> int:
@@ -125,3 +104,8 @@ def _forget_origins(model: ir.Model) -> None:
             node.metadata_props.clear()
             for value in node.outputs:
                 value.metadata_props.clear()
+
+
+def _save(model: ir.Model, path: Path, largest_file: int) -> None:
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    ir.save(model, path, external_data=f"{path.name}.data" if weights > largest_file else None)

@@ -6,11 +6,15 @@ import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pydantic
 from torch import nn
 
-from export.parity import BATCH_SIZES, Parity, compare, require_parity
+from export.comparison import Parity
+from export.exporter import one_line
+from export.options import AS_IT_IS, ExportOptions
+from export.parity import BATCH_SIZES, prove
 from export.targets import TARGETS
 from rewriter.errors import UsageError, ValidationError
 from rewriter.names import require_known
@@ -26,7 +30,9 @@ def export_model(
     targets: Sequence[str],
     *,
     metadata: Mapping[str, str] | None = None,
+    options: ExportOptions = AS_IT_IS,
     batch_sizes: Sequence[int] = BATCH_SIZES,
+    real: Sequence[Any] = (),
 ) -> Parity:
     """Write ``model`` to ``directory`` in the formats ``targets``, each compared with eager before it gets there.
 
@@ -39,7 +45,9 @@ def export_model(
         directory: where the files go; it is made if its parent exists.
         targets: names from ``TARGETS``.
         metadata: entries written into every file, such as the recipe's hash.
+        options: what the user chose about the files.
         batch_sizes: the batch sizes to compare.
+        real: batches of real inputs to compare on, beside random ones; each as the model's ``forward`` takes it.
 
     Returns:
         the comparisons of this call.
@@ -62,9 +70,8 @@ def export_model(
         staging = Path(temporary)
         for name in names:
             path = staging / TARGETS[name].filename
-            TARGETS[name].export(model, specs, path, metadata=metadata)
-            parity += compare(model, specs, path, name, batch_sizes)
-            require_parity(parity)
+            TARGETS[name].export(model, specs, path, metadata=metadata, options=options)
+            parity += prove(model, specs, path, name, batch_sizes, real=real)
         made = list(staging.iterdir())
         record = staging / PARITY_FILE
         record.write_text((earlier + parity).model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -85,6 +92,7 @@ def check_exports(
     directory: Path,
     *,
     batch_sizes: Sequence[int] = BATCH_SIZES,
+    real: Sequence[Any] = (),
     unopened: Collection[str] = (),
 ) -> Parity:
     """Compare ``model`` with every export found in ``directory``; a directory without exports gives an empty result.
@@ -94,6 +102,7 @@ def check_exports(
         specs: what it takes.
         directory: where the exports are.
         batch_sizes: at which they are compared.
+        real: batches of real inputs to compare on, beside random ones.
         unopened: targets whose files are only looked for; see `Target.holds_code`.
 
     Raises:
@@ -112,8 +121,7 @@ def check_exports(
     for name in found:
         if name in unopened:
             continue
-        parity += compare(model, specs, directory / TARGETS[name].filename, name, batch_sizes)
-        require_parity(parity)
+        parity += prove(model, specs, directory / TARGETS[name].filename, name, batch_sizes, real=real)
     return parity
 
 
@@ -122,9 +130,9 @@ def _recorded(directory: Path) -> Parity:
         return Parity.model_validate_json((directory / PARITY_FILE).read_bytes())
     except FileNotFoundError:
         return Parity()
-    except pydantic.ValidationError as error:
+    except (OSError, pydantic.ValidationError) as error:
         raise ValidationError(
             expected=f"a readable {directory / PARITY_FILE}",
-            found=f"{error.error_count()} errors in it",
+            found=f"{error.error_count()} errors in it" if isinstance(error, ValueError) else one_line(error),
             remedy="delete it and export again",
         ) from error

@@ -10,40 +10,59 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from export.axes import EXAMPLE_BATCH, dynamic_shapes
-from export.exporter import exporting
+from export.axes import EXAMPLE_BATCH, dynamic_shapes, resized
+from export.exporter import exporting, one_line
+from export.options import AS_IT_IS, ExportOptions
 from export.runner import METADATA_FILE, Runner
 from export.view import ExportView, portable_view
+from rewriter.errors import ExportError, RewriterError
 from rewriter.sources.inputs import InputSpec
 
 
-def exported_program(view: ExportView, specs: Sequence[InputSpec]) -> ExportedProgram:
-    """Trace ``view`` into an ATen graph whose batch and sequence axes are dynamic.
+def exported_program(view: ExportView, specs: Sequence[InputSpec], *, dynamic_size: bool = False) -> ExportedProgram:
+    """Trace ``view`` into an ATen graph whose batch and sequence axes, and sizes on request, are dynamic.
 
     Raises:
-        Exception: whatever ``torch.export`` raises; call it inside ``exporting``.
+        ExportError: the height or width cannot vary.
+        Exception: whatever else ``torch.export`` raises; call it inside ``exporting``.
     """
-    program = torch.export.export(
-        view, view.examples(specs, EXAMPLE_BATCH), dynamic_shapes=dynamic_shapes(specs), strict=False
-    )
+    try:
+        if dynamic_size:
+            view.call(*view.examples(resized(specs), 1))
+        program = _traced(view, specs, dynamic_size)
+    except Exception as error:
+        if not dynamic_size or isinstance(error, RewriterError) or not _traces(view, specs):
+            raise
+        raise ExportError(
+            expected="a model whose images may vary in height and width",
+            found=one_line(error),
+            remedy="leave --dynamic-size out, since this model fixes its size",
+        ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # file paths of the machine that exports
     return program
 
 
 def export_program(
-    model: nn.Module, specs: Sequence[InputSpec], path: Path, *, metadata: Mapping[str, str] | None = None
+    model: nn.Module,
+    specs: Sequence[InputSpec],
+    path: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    options: ExportOptions = AS_IT_IS,
 ) -> None:
     """Write ``model`` to ``path`` in the ``.pt2`` format; its inputs are positional, in the order of ``specs``.
 
     ``metadata`` becomes the extra file ``metadata.json`` of the archive.
 
     Raises:
-        ExportError: ``torch.export`` cannot trace or save the model.
+        ExportError: ``torch.export`` cannot trace or save the model, or not with the size dynamic.
     """
     with exporting("torch.export"):
-        program = exported_program(portable_view(model, specs), specs)
-        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(dict(metadata or {}))})
+        view = portable_view(model, specs, options.dtype)
+        program = exported_program(view, specs, dynamic_size=options.dynamic_size)
+        entries = {**(metadata or {}), **options.as_metadata()}
+        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(entries)})
 
 
 def load_program(path: Path) -> Runner:
@@ -55,3 +74,16 @@ def load_program(path: Path) -> Runner:
         return [output] if isinstance(output, Tensor) else list(output)
 
     return run
+
+
+def _traced(view: ExportView, specs: Sequence[InputSpec], dynamic_size: bool) -> ExportedProgram:
+    shapes = dynamic_shapes(specs, dynamic_size=dynamic_size)
+    return torch.export.export(view, view.examples(specs, EXAMPLE_BATCH), dynamic_shapes=shapes, strict=False)
+
+
+def _traces(view: ExportView, specs: Sequence[InputSpec]) -> bool:
+    try:
+        _traced(view, specs, False)
+    except Exception:
+        return False
+    return True

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from export.axes import EXAMPLE_BATCH
 from export.exporter import exporting, silenced
+from export.options import AS_IT_IS, ExportOptions
 from export.outputs import named_tensors
 from export.runner import METADATA_FILE, Runner
 from export.view import ExportView, portable_view
@@ -18,7 +19,12 @@ from rewriter.sources.inputs import InputSpec
 
 
 def export_torchscript(
-    model: nn.Module, specs: Sequence[InputSpec], path: Path, *, metadata: Mapping[str, str] | None = None
+    model: nn.Module,
+    specs: Sequence[InputSpec],
+    path: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    options: ExportOptions = AS_IT_IS,
 ) -> None:
     """Write ``model`` to ``path``, scripted where it can be and else traced; inputs are positional, as in ``specs``.
 
@@ -29,9 +35,10 @@ def export_torchscript(
         ExportError: the model can be neither scripted nor traced.
     """
     with exporting("TorchScript"):
-        view = portable_view(model, specs)
+        view = portable_view(model, specs, options.dtype)
         frozen = _script(view) or _trace(view, specs)
-        torch.jit.save(frozen, path, _extra_files={METADATA_FILE: json.dumps(dict(metadata or {}))})
+        entries = {**(metadata or {}), **options.as_metadata()}
+        torch.jit.save(frozen, path, _extra_files={METADATA_FILE: json.dumps(entries)})
 
 
 def load_torchscript(path: Path) -> Runner:
@@ -46,7 +53,7 @@ def load_torchscript(path: Path) -> Runner:
 
 
 def _script(view: ExportView) -> torch.jit.ScriptModule | None:
-    if view.by_keyword:
+    if view.by_keyword or view.converts:
         return None
     try:
         frozen: torch.jit.ScriptModule = torch.jit.freeze(torch.jit.script(view.model))

@@ -88,3 +88,16 @@ def text() -> Case:
     """A transformers model with two inputs and a sequence axis."""
     torch.manual_seed(0)
     return bert()
+
+
+@pytest.fixture
+def resnet() -> Case:
+    """A convolutional model as training leaves it: its norms, which exporters fold, all do something."""
+    torch.manual_seed(0)
+    model, specs = timm_model("test_resnet")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+    return model, specs

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.agreement import TOLERANCES, agreement, tolerance_for
+from export.agreement import TOLERANCES, agreement, coarsest
 
 SEEDS = st.integers(0, 10_000)
 
@@ -72,5 +72,12 @@ def test_a_vanishing_reference_allows_no_error() -> None:
 
 
 def test_the_coarsest_weights_set_the_tolerance() -> None:
-    assert tolerance_for([torch.float32, torch.float16, torch.int64]) == TOLERANCES[torch.float16]
-    assert tolerance_for([torch.int64]) == TOLERANCES[torch.float32] == 1e-4
+    assert coarsest([torch.float32, torch.float16, torch.int64]) == torch.float16
+    assert coarsest([torch.int64]) == torch.float32
+    assert TOLERANCES[torch.float32] == 1e-4
+
+
+def test_complex_numbers_are_compared_in_both_parts() -> None:
+    y = torch.complex(torch.ones(3), torch.ones(3))
+    assert agreement(y, y.clone(), 1e-4).passed
+    assert not agreement(y, torch.complex(y.real, 2 * y.imag), 1e-4).passed

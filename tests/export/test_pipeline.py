@@ -14,6 +14,9 @@ from export import TARGETS, check_exports, export_model
 from rewriter.errors import ExportError, UsageError, ValidationError
 from rewriter.sources.inputs import InputSpec
 
+PORTABLE = ["onnx", "torchscript", "pt2"]
+"""The targets that need no compiler."""
+
 
 class Unexportable(nn.Module):
     """Its number of rows depends on values: torch.export refuses it, the script compiler too."""
@@ -44,9 +47,9 @@ def wrong_exporter(model: nn.Module, *args: Any, **options: Any) -> None:
 
 def test_every_target_arrives_with_its_parity(small, tmp_path: Path) -> None:
     model, specs = small
-    parity = export_model(model, specs, tmp_path / "out", list(TARGETS))
+    parity = export_model(model, specs, tmp_path / "out", PORTABLE)
     assert sorted(contents(tmp_path)) == ["out/model.onnx", "out/model.pt2", "out/model.ts", "out/parity.json"]
-    assert parity.targets == list(TARGETS)
+    assert parity.targets == PORTABLE
     assert type(parity).model_validate_json((tmp_path / "out/parity.json").read_bytes()) == parity
     assert check_exports(model, specs, tmp_path / "out") == parity
 
@@ -58,7 +61,7 @@ def test_the_model_is_left_as_found(small, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = [module.training for module in model.modules()]
     gradients = [parameter.requires_grad for parameter in model.parameters()]
-    export_model(model, specs, tmp_path / "out", list(TARGETS))
+    export_model(model, specs, tmp_path / "out", PORTABLE)
     assert [module.training for module in model.modules()] == training
     assert [parameter.requires_grad for parameter in model.parameters()] == gradients
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -76,9 +79,11 @@ def test_a_failing_exporter_leaves_the_directory_as_it_was(small, before: Path) 
 def test_a_wrong_export_leaves_the_directory_as_it_was(small, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, specs = small
     earlier = contents(before.parent)
-    wrong = dataclasses.replace(TARGETS["pt2"], export=wrong_exporter, load=TARGETS["torchscript"].load)
+    like_torchscript = {"load": TARGETS["torchscript"].load, "record": TARGETS["torchscript"].record}
+    wrong = dataclasses.replace(TARGETS["pt2"], export=wrong_exporter, **like_torchscript)
     monkeypatch.setitem(TARGETS, "pt2", wrong)
-    with pytest.raises(ValidationError, match=r"0\.0001 between pt2 and eager PyTorch; found .* at batch [13]"):
+    message = r"0\.0001 between pt2 and eager PyTorch; found .* at batch [127]: .* the first in aten\.threshold"
+    with pytest.raises(ValidationError, match=message):
         export_model(model, specs, before, ["torchscript", "pt2"])
     assert contents(before.parent) == earlier
     assert list(before.parent.iterdir()) == [before]
@@ -142,6 +147,13 @@ def test_a_directory_without_exports_has_nothing_to_check(small, tmp_path: Path)
     assert check_exports(*small, tmp_path).comparisons == ()
 
 
+def test_a_parity_file_that_cannot_be_opened_is_a_validation_error(small, tmp_path: Path) -> None:
+    (tmp_path / "parity.json").mkdir()
+    for call in (check_exports, lambda *given: export_model(*given, ["torchscript"])):
+        with pytest.raises(ValidationError, match=r"parity\.json; found .*; delete it and export again"):
+            call(*small, tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"comparisons": [{}]}', b"\xff\xfe"])
 def test_a_parity_file_that_is_not_one_is_a_validation_error(small, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "parity.json").write_bytes(content)
@@ -149,7 +161,7 @@ def test_a_parity_file_that_is_not_one_is_a_validation_error(small, content: byt
         check_exports(*small, tmp_path)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", PORTABLE)
 def test_inputs_that_do_not_fit_the_model_are_a_usage_error(small, target: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"takes input\[5\] per example; found .*mat1 and mat2"):
         export_model(small[0], [InputSpec(name="input", shape=(5,))], tmp_path / "out", [target])

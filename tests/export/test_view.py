@@ -72,3 +72,13 @@ def test_examples_have_the_dtype_of_the_weights_and_integers_stay() -> None:
 def test_a_model_without_known_inputs_is_refused() -> None:
     with pytest.raises(UsageError, match="--input-shape"):
         portable_view(nn.Linear(1, 1), [])
+
+
+@pytest.mark.parametrize("weights", [torch.float16, torch.bfloat16])
+def test_weights_of_another_dtype_are_computed_with_and_callers_need_not_know(weights: torch.dtype) -> None:
+    model = nn.Linear(8, 2)
+    view = portable_view(model, [InputSpec(name="input", shape=(8,))], weights)
+    tensor = torch.randn(3, 8)
+    assert (view.model.weight.dtype, model.weight.dtype) == (weights, torch.float32)  # type: ignore[union-attr]
+    expected = torch.nn.functional.linear(tensor.to(weights), model.weight.to(weights), model.bias.to(weights))
+    assert torch.equal(view(tensor), expected.float())
