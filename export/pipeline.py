@@ -78,6 +78,11 @@ def export_model(
         directory.mkdir(exist_ok=True)
         for file in (*made, record):
             os.replace(file, directory / file.name)
+        written = {file.name for file in made}
+        for name in names:  # weights that lay beside an earlier, larger export
+            for file in directory.glob(f"{TARGETS[name].filename}.*"):
+                if file.name not in written:
+                    file.unlink()
     return parity
 
 

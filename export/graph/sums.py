@@ -39,7 +39,15 @@ def sum_of(graph: ir.Graph, reader: ir.Node, terms: list[Term]) -> ir.Value:
         for value in values:
             node = ir.node(operation, [total, value], name=f"{reader.name}_{operation}_{value.name}")
             new = node.outputs[0]
-            new.name, new.type, new.shape = f"{total.name}_and_{value.name}", value.type, total.shape
+            new.name, new.type = f"{total.name}_and_{value.name}", value.type
+            new.shape = _shape_of_sum(total.shape, value.shape)
             graph.insert_before(reader, node)
             total = new
     return total
+
+
+def _shape_of_sum(left: ir.Shape | None, right: ir.Shape | None) -> ir.Shape | None:
+    """Return the shape that a number, or a tensor of fewer dimensions, is stretched to; None where it is not known."""
+    if left is None or right is None or (len(left) == len(right) and left != right):
+        return None
+    return left if len(left) >= len(right) else right

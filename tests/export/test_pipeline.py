@@ -166,3 +166,11 @@ def test_inputs_that_do_not_fit_the_model_are_a_usage_error(small, target: str, 
     with pytest.raises(UsageError, match=r"takes input\[5\] per example; found .*mat1 and mat2"):
         export_model(small[0], [InputSpec(name="input", shape=(5,))], tmp_path / "out", [target])
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_beside_an_earlier_larger_export_go_away(before: Path, small) -> None:
+    model, specs = small
+    (before / "model.onnx.data").write_bytes(b"earlier")
+    (before / "model.ts.note").write_bytes(b"of another target")
+    export_model(model, specs, before, ["onnx"])
+    assert sorted(contents(before)) == ["model.onnx", "model.ts.note", "parity.json", "recipe.json"]

@@ -42,3 +42,9 @@ def test_an_output_wider_than_the_branch_stays(rewrite_block: Any) -> None:
     block = rewrite_block(2, "t = Tanh(x2) y = Add(x1, t)", hidden=5, width=8)
     assert products(block) == 8 * 10 + 5 * 8
     block.require_agreement()
+
+
+def test_a_number_among_the_terms_does_not_make_the_sum_a_number(rewrite_block: Any) -> None:
+    combine = "t = Tanh(x2) s = Sub(half, x1) r = Add(s, t) q = Sin(x3) u = Add(half, r) y = Add(u, q)"
+    block = rewrite_block(3, combine, hidden=12, width=8, half=0.5)
+    block.require_agreement()
