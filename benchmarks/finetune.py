@@ -58,6 +58,7 @@ def measure(
         "seconds": round(record["seconds"], 1),
         "images_per_second": round(record["steps"] * record["settings"]["batch_size"] / record["seconds"], 1),
         "options": " ".join(training),
+        "environment": {**environment(), "threads": str(torch.get_num_threads())},
     }
 
 
@@ -65,8 +66,7 @@ def write(output: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows beside those of other models and methods that a folder has."""
     output.mkdir(parents=True, exist_ok=True)
     path = output / "finetune.json"
-    facts = {**environment(), "threads": str(torch.get_num_threads())}
-    new = {(row["model"], row["method"]): {**row, "environment": facts} for row in rows}
+    new = {(row["model"], row["method"]): row for row in rows}
     old = {(row["model"], row["method"]): row for row in json.loads(path.read_text())} if path.exists() else {}
     merged = [row for _, row in sorted({**old, **new}.items())]
     path.write_text(json.dumps(merged, indent=1) + "\n")

@@ -16,15 +16,16 @@ def markdown(results: Mapping[str, Any]) -> str:
         if part in results:
             lines += ["", f"## {title}, equal parameters, before any fine-tuning on labels", *_runs(results[part])]
     if "kept" in results:
-        worst = max(row["error"] for row in results["kept"])
+        kept = [row for row in results["kept"] if row["error"] is not None]
+        worst = max(row["error"] for row in kept)
+        others = ", ".join(row["model"] for row in results["kept"] if row["error"] is None)
         lines += [
             "",
             f"## Old width (`width=keep`), no calibration: relative error of the outputs, worst {worst:.1e}",
             "",
         ]
-        lines += _table(
-            ["model", "sites", "error"], [[r["model"], r["sites"], f"{r['error']:.1e}"] for r in results["kept"]]
-        )
+        lines += _table(["model", "sites", "error"], [[r["model"], r["sites"], f"{r['error']:.1e}"] for r in kept])
+        lines += ["", f"Without a site of the method: {others or 'none'}."]
     return "\n".join(lines) + "\n"
 
 
