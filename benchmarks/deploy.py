@@ -13,14 +13,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from benchmarks.model_results import command_of, is_ratio, label, number, publish
+from benchmarks.model_results import MODEL, command_of, is_ratio, label, number, publish
 from rewriter.bench.results import Bound, Results, Row
 from rewriter.bench.settings import Settings
 from rewriter.cli.arguments import CheckpointOption, InputShapeOption, takes_method_options
 from rewriter.cli.bench import measure, named_models, open_pair
 from rewriter.cli.bench_settings import takes_bench_settings
 
-_VIT: Final = "timm:vit_small_patch16_224"
 _TOKENS: Final = "128"
 _IMAGE_LIMIT: Final = 0.80
 _TEXT_LIMIT: Final = 0.85
@@ -65,7 +64,7 @@ def main(
     if models or model_list:
         chosen = [(name, input_shape) for name in named_models(models or [], model_list)]
     else:
-        chosen = [(_VIT, None), (minilm(), _TOKENS)]
+        chosen = [(MODEL, None), (minilm(), _TOKENS)]
     parts = []
     for name, shape in chosen:
         for width in widths.split(","):

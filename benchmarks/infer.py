@@ -10,13 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.model_results import command_of, publish
+from benchmarks.model_results import MODEL, command_of, publish
 from rewriter.bench.settings import Settings
 from rewriter.cli.arguments import CheckpointOption, InputShapeOption, takes_method_options
 from rewriter.cli.bench import measure, named_models, open_pair
 from rewriter.cli.bench_settings import takes_bench_settings
-
-MODEL = "timm:vit_small_patch16_224"
 
 
 @takes_method_options

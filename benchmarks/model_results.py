@@ -11,6 +11,9 @@ from rich.console import Console
 from benchmarks.plot import write_bars
 from rewriter.bench.results import Results, Row
 
+MODEL = "timm:vit_small_patch16_224"
+"""What is measured where nothing else is named."""
+
 
 def command_of(module: str) -> str:
     """Return the command that runs now, as its page shows it."""

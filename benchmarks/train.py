@@ -12,14 +12,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from benchmarks.model_results import command_of, is_ratio, label, number, publish
+from benchmarks.model_results import MODEL, command_of, is_ratio, label, number, publish
 from rewriter.bench.results import Bound, Row
 from rewriter.bench.settings import Settings
 from rewriter.cli.arguments import CheckpointOption, InputShapeOption, takes_method_options
 from rewriter.cli.bench import measure, named_models, open_pair
 from rewriter.cli.bench_settings import takes_bench_settings
 
-MODEL = "timm:vit_small_patch16_224"
 _PAPER_LIMIT: Final = 0.80
 
 
