@@ -162,7 +162,8 @@ def main(
             if f"{library}:{name}" not in NOT_REWRITTEN:
                 results["kept"].append(measure_kept(library, name))
                 console.print(results["kept"][-1])
-    results["environment"] = {**environment(), "threads": str(torch.get_num_threads())}
+    facts = {**environment(), "threads": str(torch.get_num_threads())}
+    results["environment"] = {**results.get("environment", {}), **dict.fromkeys(wanted, facts)}
     console.print({part: rows for part, rows in results.items() if part != "kept"})
     if output is not None and path is not None:
         output.mkdir(parents=True, exist_ok=True)

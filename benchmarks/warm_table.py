@@ -11,7 +11,10 @@ _COMMAND = "python -m benchmarks.warm --data ../shared/data --output benchmarks/
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the tables and the environment."""
     lines = ["# What warm starts keep of trained models", "", f"`{_COMMAND}`", ""]
-    lines += [f"- {name}: {value}" for name, value in results["environment"].items()]
+    lines += [
+        f"- `--only {part}`: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+        for part, facts in results["environment"].items()
+    ]
     for title, part in (("Sentence embeddings of MiniLM", "sentences"), ("Digits", "digits")):
         if part in results:
             lines += ["", f"## {title}, equal parameters, before any fine-tuning on labels", *_runs(results[part])]
