@@ -1,4 +1,4 @@
-"""Coverage: plan and rewrite the models of timm, torchvision and transformers, and write down what holds."""
+"""Coverage: plan, rewrite and export the models of timm, torchvision and transformers, and write down what holds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.coverage_table import environment_page, plan_page, rewrite_page
+from benchmarks.export_check import EXPORT, ExportRow, check_export
+from benchmarks.export_table import export_page
 from benchmarks.plan_check import PlanRow, check_plan
 from benchmarks.rewrite_check import RewriteRow, check_rewrite
 from benchmarks.row_file import RowFile
@@ -32,15 +34,29 @@ _PACKAGES = ("timm", "torchvision", "transformers")
 
 @dataclass(frozen=True)
 class Task:
-    """One model and what to do with it: ``plan`` or the name of a method."""
+    """One model and what to do with it.
+
+    Attributes:
+        model: the model.
+        method: ``plan``, ``export`` or the name of a method to rewrite with.
+        exported: for ``export``, the methods of which the first that has a site rewrites the model.
+    """
 
     model: ZooModel
     method: str
+    exported: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> str:
+        """The file that the row belongs to."""
+        return self.method if self.method in (_PLAN, EXPORT) else "rewrite"
 
 
-def measure(task: Task) -> PlanRow | RewriteRow:
+def measure(task: Task) -> PlanRow | RewriteRow | ExportRow:
     """Carry one task out; runs in a worker process."""
     warnings.simplefilter("ignore")  # thousands of models warn of what does not concern coverage
+    if task.method == EXPORT:
+        return check_export(task.model, task.exported)
     return check_plan(task.model) if task.method == _PLAN else check_rewrite(task.model, task.method)
 
 
@@ -52,33 +68,37 @@ def run(tasks: Sequence[Task], files: dict[str, RowFile], *, workers: int, limit
         for task, row in measure_apart(tasks, measure, workers=workers, limit_s=limit_s):
             progress.update(bar, advance=1, description=f"{task.model.name} {task.method}")
             found = _lost(task, row) if isinstance(row, Lost) else row
-            files["plan" if task.method == _PLAN else "rewrite"].add(found)
+            files[task.part].add(found)
 
 
 def main(
     library: Annotated[str, typer.Argument(help="timm, torchvision or transformers")],
     models: Annotated[list[str] | None, typer.Option(help="a glob on names; may be repeated")] = None,
-    sample: Annotated[str, typer.Option(help="all, smallest (of each family) or ci")] = "all",
+    sample: Annotated[str, typer.Option(help="all, smallest (of each family), classification or ci")] = "all",
     methods: Annotated[str, typer.Option(help="methods to rewrite with, commas between them; none: plan only")] = "",
+    export: Annotated[str, typer.Option(help="export rewritten by the first of these that has a site")] = "",
     output: Annotated[Path, typer.Option(help="folder of the CSV files and the page")] = Path("benchmarks/results"),
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="keep the rows that are there")] = True,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     limit: Annotated[float, typer.Option(help="seconds for one model and method")] = 600.0,
 ) -> None:
-    """Plan and rewrite the models of a library; writes coverage-LIBRARY-SAMPLE{-plan,-rewrite}.csv and .md."""
+    """Plan, rewrite and export the models of a library; writes coverage-LIBRARY-SAMPLE{-plan,-rewrite,-export}.csv and .md."""
     try:
         chosen = zoo(library, _sample(sample), models or [], _known_sizes(output, library))
-        wanted = [_PLAN, *(get_method(name).name for name in methods.split(",") if name)]
+        wanted = [_PLAN, *_named(methods)]
+        exported = _named(export)
     except RewriterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     stem = f"coverage-{library}-{sample}"
     files = {
         part: RowFile(output / f"{stem}-{part}.csv", kind, fresh=not resume)
-        for part, kind in (("plan", PlanRow), ("rewrite", RewriteRow))
+        for part, kind in ((_PLAN, PlanRow), ("rewrite", RewriteRow), (EXPORT, ExportRow))
     }
     done = {(row["name"], row["method"]) for file in files.values() for row in file.read()}
-    tasks = [Task(model, method) for model in chosen for method in wanted if (model.name, method) not in done]
+    tasks = [Task(model, method) for model in chosen for method in wanted]
+    tasks += [Task(model, EXPORT, exported) for model in chosen if exported]
+    tasks = [task for task in tasks if (task.model.name, task.method) not in done]
     try:
         run(tasks, files, workers=workers, limit_s=limit)
     except KeyboardInterrupt:
@@ -95,7 +115,7 @@ def write_page(path: Path, title: str, files: dict[str, RowFile], command: str) 
     """Write the Markdown page from the rows that are on the disk."""
     facts = {"command": f"`{command}`", **environment(), **{package: version(package) for package in _PACKAGES}}
     lines = [f"# {title}", "", *environment_page(facts)]
-    for part, page in (("plan", plan_page), ("rewrite", rewrite_page)):
+    for part, page in ((_PLAN, plan_page), ("rewrite", rewrite_page), (EXPORT, export_page)):
         rows = files[part].read()
         if rows:
             lines += [*page(rows), ""]
@@ -113,8 +133,14 @@ def _sample(name: str) -> Sample:
     return cast(Sample, require_known(name, get_args(Sample), "sample"))
 
 
-def _lost(task: Task, lost: Lost) -> PlanRow | RewriteRow:
+def _named(methods: str) -> tuple[str, ...]:
+    return tuple(get_method(name).name for name in methods.split(",") if name)
+
+
+def _lost(task: Task, lost: Lost) -> PlanRow | RewriteRow | ExportRow:
     model = task.model
+    if task.method == EXPORT:
+        return ExportRow(model.library, model.name, model.family, outcome="failed", reason=lost.reason)
     if task.method == _PLAN:
         return PlanRow(model.library, model.name, model.family, crash=lost.reason)
     row = RewriteRow(model.library, model.name, model.family, task.method)

@@ -9,8 +9,7 @@ from statistics import median
 
 from benchmarks.mlp_table import mlp_lines
 from benchmarks.refusal_table import account, refusal_lines
-
-Row = Mapping[str, str]
+from benchmarks.row_listing import Row, by_family, cell, listed
 
 
 def plan_page(rows: Sequence[Row]) -> list[str]:
@@ -27,15 +26,15 @@ def plan_page(rows: Sequence[Row]) -> list[str]:
         "| plan s | ÷ trace |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    families = _by_family(rows)
+    families = by_family(rows)
     lines += [_plan_line(family, families[family]) for family in sorted(families)]
     lines += [_plan_line("**all**", rows), ""]
     kinds = _sum_of_counts(row["kinds"] for row in rows)
     lines += ["Sites by kind: " + (", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common()) or "none") + ".", ""]
     lines += refusal_lines(rows)
-    lines += _failures("Crashes", ((row["name"], row["crash"]) for row in rows if row["crash"]))
+    lines += listed("Crashes", ((row["name"], row["crash"]) for row in rows if row["crash"]))
     unseen = ((row["name"], row["never_seen"]) for row in rows if row["never_seen"] not in ("", "[]"))
-    return lines + _failures("Models with activations never seen", unseen)
+    return lines + listed("Models with activations never seen", unseen)
 
 
 def rewrite_page(rows: Sequence[Row]) -> list[str]:
@@ -52,7 +51,7 @@ def rewrite_page(rows: Sequence[Row]) -> list[str]:
         "| family | models | " + " | ".join(f"{m}: ok | no site | failed | s" for m in methods) + " |",
         "|---|--:|" + "--:|" * 4 * len(methods),
     ]
-    families = _by_family(rows)
+    families = by_family(rows)
     for family, members in [*sorted(families.items()), ("**all**", rows)]:
         cells = [family, str(len({row["name"] for row in members}))]
         for method in methods:
@@ -64,13 +63,13 @@ def rewrite_page(rows: Sequence[Row]) -> list[str]:
     lines += ["", *mlp_lines(rows, methods)]
     for title, outcome in (("Failures", "failed"), ("No site", "no site"), ("Out of scope", "out of scope")):
         found = [row for row in rows if row["outcome"] == outcome]
-        lines += _failures(title, ((f"{row['name']} ({row['method']})", row["reason"]) for row in found))
+        lines += listed(title, ((f"{row['name']} ({row['method']})", row["reason"]) for row in found))
     return lines
 
 
 def environment_page(environment: Mapping[str, str]) -> list[str]:
     """Write the lines that say where the figures come from."""
-    return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in environment.items()), ""]
+    return ["| | |", "|---|---|", *(f"| {name} | {cell(value)} |" for name, value in environment.items()), ""]
 
 
 def _plan_line(family: str, rows: Sequence[Row]) -> str:
@@ -96,28 +95,8 @@ def _models(rows: Sequence[Row], column: str) -> str:
     return f"{len(found)} model{'' if len(found) == 1 else 's'}"
 
 
-def _by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    families: dict[str, list[Row]] = {}
-    for row in rows:
-        families.setdefault(row["family"], []).append(row)
-    return families
-
-
 def _sum_of_counts(texts: Iterable[str]) -> Counter[str]:
     total: Counter[str] = Counter()
     for text in texts:
         total.update(json.loads(text))
     return total
-
-
-def _failures(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    by_reason: dict[str, list[str]] = {}
-    for name, why in found:
-        by_reason.setdefault(why, []).append(name)
-    lines = ["", f"### {title}: {sum(map(len, by_reason.values()))}", ""]
-    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    return lines + [f"- {_cell(why)}: {', '.join(names)}" for why, names in ordered]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -25,15 +25,14 @@ def rich_table(rows: Sequence[Row]) -> Table:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the table, how each row was trained, and on what, as Markdown."""
-    facts = "\n".join(f"- {row['model']} {row['method']}: {_environment(row)}" for row in rows)
-    options = "\n".join(f"- {text}" for text in dict.fromkeys(str(row["options"]) for row in rows))
+    facts = "\n".join(f"- {row['model']} {row['method']}: `{row['options']}`; {_environment(row)}" for row in rows)
     lines = [_HEADS, ["---"] * len(_HEADS), *map(_cells, rows)]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         "# Fine-tuning rewritten CIFAR-10 ResNets\n\n"
-        "Accuracy on the 10,000 test images, which nothing was trained on or chosen by; `rewritten` is before any\n"
-        "training, `difference` is fine-tuned less original. The seconds are of training alone.\n\n"
-        f"{body}\n\nOptions of `rewrite-model finetune`:\n\n{options}\n\n{facts}\n"
+        "Accuracy on the 10,000 test images, which nothing was trained on; `rewritten` is before any training,\n"
+        "`difference` is fine-tuned less original. The seconds are of training alone.\n\n"
+        f"{body}\n\nOptions of `rewrite-model finetune`, and where it ran:\n\n{facts}\n"
     )
 
 

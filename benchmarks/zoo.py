@@ -13,7 +13,7 @@ from benchmarks.zoo_vision import size, timm_models, torchvision_models
 from rewriter.errors import UsageError
 from rewriter.names import require_known
 
-Sample = Literal["all", "smallest", "ci"]
+Sample = Literal["all", "smallest", "classification", "ci"]
 LIBRARIES: Final[dict[str, Callable[[], list[ZooModel]]]] = {
     "timm": timm_models,
     "torchvision": torchvision_models,
@@ -28,7 +28,8 @@ def zoo(
 
     Args:
         library: one of `LIBRARIES`.
-        sample: ``all``; ``smallest``, the one of each family with the fewest parameters; or ``ci``, a fixed short list.
+        sample: ``all``; ``smallest``, the one of each family with the fewest parameters; ``classification``, without
+            torchvision's groups of other tasks and of other inputs than images; or ``ci``, a fixed short list.
         globs: keep only names that one of these matches; empty keeps all.
         sizes: numbers of parameters by name where they are known already; finding them takes half a second a model.
 
@@ -38,6 +39,8 @@ def zoo(
     models = LIBRARIES[require_known(library, LIBRARIES, "library")]()
     if sample == "ci":
         models = [model for model in models if model.name in CI_SAMPLE[library]]
+    if sample == "classification":
+        models = [model for model in models if "." not in model.family]
     models = [model for model in models if not globs or any(fnmatchcase(model.name, glob) for glob in globs)]
     if sample == "smallest":
         models = _smallest(models, sizes or {})

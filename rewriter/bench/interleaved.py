@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rewriter.bench.allocator import freed_memory_kept
+
 Call = Callable[[], object]
 
 
@@ -50,7 +52,7 @@ def interleave(
 ) -> dict[str, Times]:
     """Time every call once in each round, in the order given.
 
-    Work that a call leaves running on a CUDA device belongs to its time.
+    Work that a call leaves running on a CUDA device belongs to its time. Freed memory is kept for what comes next.
 
     Args:
         calls: what to time, by name.
@@ -59,13 +61,14 @@ def interleave(
         on_round: called after every round, those of the warm-up too.
     """
     measured: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(-warmup, rounds):
-        for name, call in calls.items():
-            milliseconds = 1e3 * seconds(call)
-            if number >= 0:
-                measured[name].append(milliseconds)
-        if on_round is not None:
-            on_round()
+    with freed_memory_kept():
+        for number in range(-warmup, rounds):
+            for name, call in calls.items():
+                milliseconds = 1e3 * seconds(call)
+                if number >= 0:
+                    measured[name].append(milliseconds)
+            if on_round is not None:
+                on_round()
     return {name: Times(tuple(found)) for name, found in measured.items()}
 
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 Augmentation = Literal["crop", "flip"]
 
-_RATES = {"sgd": 0.05, "adamw": 5e-4}
+_RATES = {"sgd": 0.01, "adamw": 5e-4}
 _DECAYS = {"sgd": 5e-4, "adamw": 0.05}
 
 
