@@ -82,7 +82,7 @@ def check_export(entry: ZooModel, methods: Sequence[str]) -> ExportRow:
 def _exported(row: ExportRow, entry: ZooModel, methods: Sequence[str]) -> ExportRow:
     model, specs = _made(entry)
     method, recipe = _first_with_sites(model, specs, methods)
-    rewritten = rewriter.apply(model, recipe).model
+    rewritten = rewriter.apply(model, recipe, inplace=True).model
     row = replace(row, rewritten_by=method)
     for target in TARGETS:
         error, why = _proved(rewritten, specs, target)

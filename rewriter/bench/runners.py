@@ -89,6 +89,7 @@ def _session(file: Path, provider: str, threads: int) -> Run:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # else it slows whatever is timed next
     session = onnxruntime.InferenceSession(file, options, providers=[provider])
 
     def run(inputs: Mapping[str, Tensor]) -> list[npt.NDArray[Any]]:
