@@ -25,7 +25,6 @@ _LEARNING_RATE = 2e-4
 _BETAS = (0.9, 0.95)
 _WARM_UP = 0.1
 _INNER_WEIGHT = 0.1
-_POOLED_WEIGHT = 4.0
 _HEAD_START = 1e-3  # of the progress, so that the first step changes something
 _PARTS = 1000
 
@@ -142,7 +141,7 @@ class _Loss:
             one = rows(output, dim, given).float()
             entered.append((share, one))
             if output.ndim > 2:
-                entered.append((_POOLED_WEIGHT * share, _pooled(output, dim, given)))
+                entered.append((share, _pooled(output, dim, given)))
         return entered
 
 

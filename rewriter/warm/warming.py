@@ -27,7 +27,7 @@ from rewriter.warm.watching import moved, rows, run, seeing
 OnProgress = Callable[[str, int, int], None]
 
 _HELD_OUT, _MOST_HELD_OUT = 0.1, 8
-_MOST_POSITIONS = 65_536
+_MOST_POSITIONS = 32_768
 _SENSITIVITY_INPUTS = 8
 _EXACT = 1e-5
 
