@@ -82,7 +82,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     limit: Annotated[float, typer.Option(help="seconds for one model and method")] = 600.0,
 ) -> None:
-    """Plan, rewrite and export the models of a library; writes coverage-LIBRARY-SAMPLE{-plan,-rewrite,-export}.csv and .md."""
+    """Check the models of a library; writes coverage-LIBRARY-SAMPLE{-plan,-rewrite,-export}.csv and .md."""
     try:
         chosen = zoo(library, _sample(sample), models or [], _known_sizes(output, library))
         wanted = [_PLAN, *_named(methods)]

@@ -18,9 +18,9 @@ def export_page(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Export",
         "",
-        f"Rewritten ({by}), exported with a dynamic batch, and compared with eager at batch 1, 2 and 7. *ok*: the file",
-        "loads and agrees; *original fails too*: the model as it was cannot be exported to that format either; *worst*:",
-        "the largest max|Δ| / max|y|.",
+        f"Rewritten ({by}), exported with a dynamic batch, compared with eager at batch 1, 2, 7. *ok*: the file loads",
+        "and agrees; *original fails too*: the model as it was cannot be exported to that format either; *worst*: the",
+        "largest max|Δ| / max|y|.",
         "",
         "| family | models | " + " | ".join(f"{t}: {' | '.join(_OUTCOMES)} | worst" for t in TARGETS) + " | s |",
         "|---|--:|" + "--:|" * ((len(_OUTCOMES) + 1) * len(TARGETS) + 1),

@@ -16,7 +16,7 @@ def by_family(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def listed(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    """Write a heading with their number and, for each reason, the names it holds for; ``found`` is names and reasons."""
+    """Write a heading with their number and, for each reason, the names; ``found`` is pairs of name and reason."""
     by_reason: dict[str, list[str]] = {}
     for name, why in found:
         by_reason.setdefault(why, []).append(name)

@@ -46,7 +46,7 @@ def _two_sided(name: str) -> tuple[str, sympy.Expr, str]:
 
 
 def _ramp(low: sympy.Expr | int, high: sympy.Expr | int) -> sympy.Expr:
-    """Split the identity held to an interval: ``(|x1 - low| - |x2 - high| + low + high)/2``, without its rounding at 0."""
+    """Split the identity held to an interval: ``(|x1 - low| - |x2 - high| + low + high)/2``, but exact near 0."""
     return (_x1 + _x2) / 2 + relu(low - _x1) - relu(_x2 - high)
 
 

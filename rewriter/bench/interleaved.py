@@ -12,6 +12,7 @@ import torch
 from rewriter.bench.allocator import freed_memory_kept
 
 Call = Callable[[], object]
+_PAUSE = 0.02  # seconds
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def interleave(
     """Time every call once in each round, in the order given.
 
     Work that a call leaves running on a CUDA device belongs to its time. Freed memory is kept for what comes next.
+    Before each call there is a pause, in which the threads of the one before stop waiting for more: where calls run on
+    different pools of threads, as those of torch and of ONNX Runtime do, they would take the cores from the next one.
 
     Args:
         calls: what to time, by name.
@@ -64,6 +67,7 @@ def interleave(
     with freed_memory_kept():
         for number in range(-warmup, rounds):
             for name, call in calls.items():
+                time.sleep(_PAUSE)
                 milliseconds = 1e3 * seconds(call)
                 if number >= 0:
                     measured[name].append(milliseconds)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from rewriter.checkpoints.read_ahead import ReadAhead
 from rewriter.errors import CheckpointError
 
 
@@ -97,29 +99,32 @@ class Region:
             yield from torch.split(self.load().reshape(-1).view(torch.uint8), size)
             return
         buffer = torch.empty(min(size, self.nbytes), dtype=torch.uint8, device="cpu")
-        for start in range(0, self.nbytes, size):
-            piece = buffer[: min(size, self.nbytes - start)]
-            self._fill(piece, start)
-            yield piece
+        with self.file.open("rb", buffering=0) as file:
+            ahead = ReadAhead(file.fileno(), self.offset, self.offset + self.nbytes)
+            for start in range(0, self.nbytes, size):
+                piece = buffer[: min(size, self.nbytes - start)]
+                self._fill(piece, file, start)
+                ahead.reading(self.offset + start + len(piece))
+                yield piece
 
     def _read(self, nbytes: int) -> Tensor:
         values = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
-        self._fill(values, 0)
+        with self.file.open("rb", buffering=0) as file:
+            self._fill(values, file, 0)
         return values
 
-    def _fill(self, target: Tensor, start: int) -> None:
+    def _fill(self, target: Tensor, file: FileIO, start: int) -> None:
         view, filled = target.numpy().data, 0
-        with self.file.open("rb", buffering=0) as file:
-            file.seek(self.offset + start)
-            while filled < len(view):
-                got = file.readinto(view[filled:])
-                if not got:
-                    raise CheckpointError(
-                        expected=f"{self.offset + start + len(view)} bytes in {str(self.file)!r}",
-                        found=f"{self.offset + start + filled}",
-                        remedy="fetch the file again, and let nothing write to it meanwhile",
-                    )
-                filled += got
+        file.seek(self.offset + start)
+        while filled < len(view):
+            got = file.readinto(view[filled:])
+            if not got:
+                raise CheckpointError(
+                    expected=f"{self.offset + start + len(view)} bytes in {str(self.file)!r}",
+                    found=f"{self.offset + start + filled}",
+                    remedy="fetch the file again, and let nothing write to it meanwhile",
+                )
+            filled += got
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def finetune_command(
     optimizer: Annotated[
         str | None, typer.Option(help="sgd or adamw; default: sgd for models with batch norms")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="highest learning rate; default: 0.05 for sgd, 5e-4")] = None,
+    lr: Annotated[float | None, typer.Option(help="highest learning rate; default: 0.01 for sgd, 5e-4")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="of matrices; default: 5e-4 for sgd, 0.05")] = None,
     anneal_steps: Annotated[
         int | None, typer.Option(help="steps from the old activations to the new; default: 40 % of the way; 0: none")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rewriter.checkpoints.read_ahead import ReadAhead
 from rewriter.errors import CheckpointError, ValidationError
 from rewriter.streaming.composition import Copied, Made, OutputTensor
 from rewriter.streaming.finite_pieces import has_nan, is_finite
@@ -55,7 +56,10 @@ def hash_file(path: Path, passed: Callable[[int], None]) -> Written:
     """Measure a file that was written before."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb", buffering=0) as file:
+        ahead = ReadAhead(file.fileno(), 0, path.stat().st_size)
+        ahead.reading(0)
         while piece := file.read(PIECE):
+            ahead.reading(size + len(piece))
             digest.update(piece)
             size += len(piece)
             passed(len(piece))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -85,8 +86,10 @@ def _fill(
     progress: Progress,
 ) -> None:
     done = partial.begin(work)
-    tasks: list[Task] = [HashSource(name, file, done.get(name)) for name, file in files.items()]
-    tasks += [WriteShard(shard.name, shard, partial, done.get(shard.name)) for shard in shards]
+    reading = [HashSource(name, file, done.get(name)) for name, file in files.items()]
+    writing = [WriteShard(shard.name, shard, partial, done.get(shard.name)) for shard in shards]
+    # In turn, so that of two processes one waits for the disk while the other computes.
+    tasks: list[Task] = [task for pair in zip_longest(reading, writing) for task in pair if task is not None]
     total = sum(file.stat().st_size for file in files.values()) + sum(shard.nbytes for shard in shards)
     passed = 0
 
