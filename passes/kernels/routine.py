@@ -14,7 +14,7 @@ from passes.functions.blocks import blocks_of, keep_freed_memory
 from passes.kernels.lowering import Lowering, Step
 from passes.kernels.operations import OPERATIONS
 
-_PER_THREAD = 2**16
+_PER_THREAD = 2**17
 
 
 @dataclass(frozen=True)
