@@ -65,6 +65,12 @@ def test_the_smallest_of_each_family_is_chosen_by_parameters() -> None:
     assert {model.name for model in zoo("timm", "smallest", names)} == {"resnet10t", "test_vit"}
 
 
+def test_classification_leaves_other_tasks_and_other_inputs_out() -> None:
+    names = ["resnet18", "fcn_resnet50", "fasterrcnn_resnet50_fpn", "raft_small", "r3d_18", "quantized_resnet18"]
+    assert {model.name for model in zoo("torchvision", "all", names)} == set(names)
+    assert {model.name for model in zoo("torchvision", "classification", names)} == {"resnet18"}
+
+
 def test_a_library_without_a_matching_model_is_refused() -> None:
     with pytest.raises(UsageError, match="none that matches"):
         zoo("timm", "all", ["no_such_model"])

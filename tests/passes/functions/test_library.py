@@ -103,6 +103,12 @@ def test_evaluation_agrees_with_mpmath_off_the_diagonal(exactly, name):
         assert float(found[i]) == pytest.approx(float(split(*points[:, i].tolist())), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["relu/2", "relu6/2", "hardtanh/2", "leaky_relu/2", "prelu/2"])
+def test_small_signals_pass_pieces_of_straight_lines_without_rounding(name):
+    F, points = decomposition(name), torch.logspace(-30, -3, 100) * torch.tensor([[1.0], [-1.0]])
+    assert torch.allclose(F(points, points), activation(F.of)(points), rtol=1e-6, atol=0.0)
+
+
 def test_evaluation_keeps_shape_and_dtype():
     inputs = [torch.ones(2, 3, dtype=torch.bfloat16)] * 4
     assert decomposition("tanh/4")(*inputs).shape == (2, 3)

@@ -41,4 +41,4 @@ def test_afterwards_memory_is_given_back_as_usual() -> None:
         torch.empty(BYTES, dtype=torch.uint8).fill_(1)
         held = resident()
     assert resident() < held - BYTES // 2
-    assert page_faults_of_another_tensor() > BYTES // (1 << 21)
+    assert page_faults_of_another_tensor() > 10
