@@ -1,44 +1,49 @@
-"""The allocator while something is timed: large tensors reuse memory, and afterwards it goes back to the system."""
+"""The allocator while something is timed: large tensors reuse memory, and afterwards it goes back to the system.
+
+A process of its own shows it: in one that has run much, the C library may have given the thread another arena, of which
+no block can be as large.
+"""
 
 from __future__ import annotations
 
-import resource
-from pathlib import Path
+import json
+import subprocess
+import sys
 
 import pytest
-import torch
-
-from rewriter.bench.allocator import freed_memory_kept
 
 BYTES = 1 << 26  # beyond what glibc ever keeps by itself
 
+SCRIPT = f"""
+import json, resource
+from pathlib import Path
+import torch
+from rewriter.bench.allocator import freed_memory_kept
 
-def page_faults_of_another_tensor() -> int:
+def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.empty(BYTES, dtype=torch.uint8).fill_(1)
+    torch.empty({BYTES}, dtype=torch.uint8).fill_(1)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-def resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-def test_a_large_tensor_gets_the_memory_of_the_one_before_it() -> None:
-    usual = page_faults_of_another_tensor()
-    with freed_memory_kept() as kept:
-        if not kept:
-            pytest.skip("not glibc")
-        page_faults_of_another_tensor()
-        again = page_faults_of_another_tensor()
-    assert again < usual / 10
+found = {{"usual": faults()}}
+with freed_memory_kept() as kept:
+    again = min(faults() for _ in range(6))  # now and then a small object comes to lie in the way
+    found |= {{"kept": kept, "again": again, "held": resident()}}
+afterwards = min(faults() for _ in range(6))
+print(json.dumps(found | {{"left": resident(), "afterwards": afterwards}}))
+"""
 
 
-def test_afterwards_memory_is_given_back_as_usual() -> None:
-    with freed_memory_kept() as kept:
-        if not kept:
-            pytest.skip("not glibc")
-        torch.empty(BYTES, dtype=torch.uint8).fill_(1)
-        held = resident()
-    assert resident() < held - BYTES // 2
-    assert page_faults_of_another_tensor() > 10
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux")
+def test_a_large_tensor_gets_the_memory_of_the_one_before_it_and_afterwards_all_is_as_usual() -> None:
+    found = json.loads(
+        subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True, text=True).stdout
+    )
+    if not found["kept"]:
+        pytest.skip("not glibc")
+    assert found["again"] < found["usual"] / 10
+    assert found["left"] < found["held"] - BYTES // 2
+    assert found["afterwards"] > found["again"]
