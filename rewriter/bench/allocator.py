@@ -21,7 +21,8 @@ def freed_memory_kept() -> Iterator[bool]:
 
     Otherwise glibc gives every tensor of 32 MiB or more back to the system, which then clears its pages one by one when
     the next one of that size is made. Of two models it would slow that one down whose tensors happen to be just beyond.
-    Afterwards it does as it usually does; what it kept goes back to the system as far as it can be given back.
+    Afterwards it trims and maps as a new process does, but no longer adapts its thresholds to what is freed, which any
+    setting ends; what it kept goes back to the system as far as it can be given back.
     """
     try:
         library = ctypes.CDLL(None)
