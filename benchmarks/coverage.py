@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -106,14 +106,15 @@ def main(
         raise typer.Exit(130) from None
     finally:
         command = "python -m benchmarks.coverage " + shlex.join(sys.argv[1:])
-        page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, command)
+        facts = {"command": f"`{command}`", **({"rows of earlier runs": str(len(done))} if done else {})}
+        page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, facts)
         measured = sum(len(file.read()) for file in files.values()) - len(done)
         typer.echo(f"{measured} of {len(tasks)} measured; see {page}")
 
 
-def write_page(path: Path, title: str, files: dict[str, RowFile], command: str) -> Path:
+def write_page(path: Path, title: str, files: dict[str, RowFile], facts: Mapping[str, str]) -> Path:
     """Write the Markdown page from the rows that are on the disk."""
-    facts = {"command": f"`{command}`", **environment(), **{package: version(package) for package in _PACKAGES}}
+    facts = {**facts, **environment(), **{package: version(package) for package in _PACKAGES}}
     lines = [f"# {title}", "", *environment_page(facts)]
     for part, page in ((_PLAN, plan_page), ("rewrite", rewrite_page), (EXPORT, export_page)):
         rows = files[part].read()

@@ -11,6 +11,7 @@ from export.graph.known_sizes import compute_known_sizes
 from export.graph.linear_branches import compose_linear_branches
 from export.graph.lookups import keep_shapes_in_lookups, take_rows_of_constants
 from export.graph.neutral import remove_neutral_operations
+from export.graph.paddings import keep_zeros_before_maxima
 from export.graph.rows import multiply_rows
 from export.graph.scales import move_scales_into_weights
 
@@ -33,6 +34,7 @@ def lighten(model: ir.Model) -> None:
     compose_linear_branches(graph)
     remove_neutral_operations(graph)
     multiply_rows(graph)
+    keep_zeros_before_maxima(model)
     for cleaning in (
         common.IdentityEliminationPass(),
         common.CommonSubexpressionEliminationPass(),
