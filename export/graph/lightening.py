@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from export.graph.attention import keep_heads_side_by_side
 from export.graph.branches import share_functions_of_branches
 from export.graph.gates import tanh_gates_as_sigmoids
 from export.graph.known_sizes import compute_known_sizes
@@ -26,6 +27,7 @@ def lighten(model: ir.Model) -> None:
     """
     graph = model.graph
     compute_known_sizes(graph)
+    keep_heads_side_by_side(graph)
     take_rows_of_constants(graph)
     keep_shapes_in_lookups(graph)
     tanh_gates_as_sigmoids(graph)

@@ -45,7 +45,7 @@ Rewrite = Callable[..., Rewritten]
 
 
 def parsed(signature: str, body: str, constants: Arrays) -> onnx.ModelProto:
-    text = f'<ir_version: 10, opset_import: ["" : 20]> g {signature} {{ {body} }}'
+    text = f'<ir_version: 10, opset_import: ["" : 23]> g {signature} {{ {body} }}'
     model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     return onnx.shape_inference.infer_shapes(model, data_prop=True)
