@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 
+from passes.evaluation.symbols import x
 from passes.functions import activation
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.correction import correction, is_correctable
@@ -16,7 +17,6 @@ from passes.functions.entropy import output_entropy, rank
 from passes.functions.measured import Histogram, histogram
 from passes.functions.program import compile_expression
 from passes.functions.spline import Spline
-from passes.functions.symbols import x
 from passes.layers.corrected import Corrected
 from passes.selection import Selection, selected
 from rewriter.methods import Method, MethodConfig, Placement

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
 from passes.layers import SplitAdversarial
 from passes.sa import is_adversarial
 from rewriter.errors import UsageError

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from passes.kernels.aligned_linear import Inner
+from rewriter.inner_linear import InnerLinear, inner_linear
+
 
 class Layout(ABC):
     """How one kind of layer stores a linear map.
@@ -42,13 +45,17 @@ class _Linear(Layout):
     channels_dim = -1
 
     def fits(self, layer: nn.Module) -> bool:
-        return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
+        return isinstance(layer, nn.Linear) and type(layer).forward in (nn.Linear.forward, InnerLinear.forward)
 
     def features(self, layer: Any) -> tuple[int, int]:
         return layer.in_features, layer.out_features
 
     def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
-        return nn.Linear(fan_in, fan_out, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype)
+        # Code outside the rewrite sees the widths that stay.
+        inner = Inner(input=fan_in != layer.in_features, output=fan_out != layer.out_features)
+        return inner_linear(
+            fan_in, fan_out, inner=inner, bias=layer.bias is not None, device="meta", dtype=layer.weight.dtype
+        )
 
 
 class _Convolution(Layout):

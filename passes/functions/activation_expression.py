@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import sympy
 
+from passes.evaluation.symbols import x
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.grammar import parse_expression
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from passes.functions import precision
+from passes.evaluation import precision
 from passes.kernels.crrelu import crrelu_expression
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines

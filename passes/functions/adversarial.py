@@ -9,15 +9,15 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
+from passes.evaluation.exact_gradient import Elementwise, with_derivative
+from passes.evaluation.table import Table
 from passes.functions.activation_expression import activation_expression
 from passes.functions.catalogue import activation_names, catalogue_entry
-from passes.functions.exact_gradient import Elementwise, with_derivative
 from passes.functions.lift import infimum_lift, require_lift
 from passes.functions.reciprocal import Reciprocal
 from passes.functions.short_slopes import short_slope
 from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
-from passes.functions.table import Table
 from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
 from rewriter.errors import UsageError

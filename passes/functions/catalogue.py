@@ -9,8 +9,8 @@ import sympy
 from sympy import Abs, Piecewise, Rational, atanh, erf, exp, log, pi, sqrt, tanh
 from torch import nn
 
+from passes.evaluation.symbols import sigmoid, softplus, x
 from passes.functions.activations import CRReLU, QuickGELU, SquaredReLU
-from passes.functions.symbols import sigmoid, softplus, x
 from rewriter.names import require_known
 
 y = sympy.Symbol("y", real=True)

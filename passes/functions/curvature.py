@@ -12,10 +12,10 @@ from functools import lru_cache
 import sympy
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions.dyadic import dyadic_knots
 from passes.functions.intervals import intervals
 from passes.functions.program import Program, compile_expression
-from passes.functions.symbols import x
 
 REACH = 32.0
 _STEEPEST = 1e6

@@ -13,13 +13,13 @@ import sympy
 import torch
 from torch import Tensor
 
-from passes.functions import precision
+from passes.evaluation import precision
+from passes.evaluation.symbols import variables, x
 from passes.functions.activation_expression import activation_expression
 from passes.functions.grammar import parse_expression, shown
 from passes.functions.growth import overflows
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_adversarial import SplitAdversarialFunction, split_adversarial
-from passes.functions.symbols import variables, x
 from rewriter.errors import UsageError
 
 MOST_TERMS = 8

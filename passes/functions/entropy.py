@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from passes.evaluation.symbols import x
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.density import Density, Function
 from passes.functions.program import compile_expression
-from passes.functions.symbols import x
 
 Values = NDArray[Any]
 

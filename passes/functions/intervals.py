@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import sympy
 
-from passes.functions.symbols import x
+from passes.evaluation.symbols import x
 
 
 @lru_cache(maxsize=64)

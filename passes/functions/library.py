@@ -13,6 +13,7 @@ from functools import lru_cache
 import sympy
 from sympy import Abs, Rational, erf, exp, sqrt, tanh
 
+from passes.evaluation.symbols import sigmoid, softplus, variables, x
 from passes.functions.catalogue import (
     HARD_SIGMOID,
     QUICK_GELU_SLOPE,
@@ -22,7 +23,6 @@ from passes.functions.catalogue import (
     symbol,
 )
 from passes.functions.decomposition import Decomposition, parse_decomposition
-from passes.functions.symbols import sigmoid, softplus, variables, x
 from passes.functions.vocabulary import relu
 from rewriter.errors import UsageError
 from rewriter.names import require_known

@@ -8,8 +8,8 @@ from functools import lru_cache
 import sympy
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions.program import compile_expression
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 

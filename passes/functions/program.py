@@ -19,7 +19,7 @@ from sympy.logic.boolalg import And, Boolean, Not, Or
 from torch import Tensor
 from torch.nn import functional
 
-from passes.functions.symbols import sigmoid, softplus
+from passes.evaluation.symbols import sigmoid, softplus
 from rewriter.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from passes.functions.exact_gradient import Elementwise
+from passes.evaluation.exact_gradient import Elementwise
 
 
 @dataclass(frozen=True)

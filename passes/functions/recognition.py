@@ -15,9 +15,9 @@ import sympy
 import torch
 from torch import Tensor
 
+from passes.evaluation.symbols import x
 from passes.functions.families import Bell, Constant, Exponential, Family, Sigmoid
 from passes.functions.program import compile_expression
-from passes.functions.symbols import x
 
 _NOT_ANALYTIC = (sympy.Piecewise, sympy.Abs, sympy.sign, sympy.Max, sympy.Min)
 _ZERO = 41  # the index of 0 among the points

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import sympy
 from torch import Tensor
 
+from passes.evaluation.symbols import x
+from passes.evaluation.table import Coefficients, tabulate
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.closed_forms import Scalar, under_softsign, under_squared_tanh
 from passes.functions.families import Family, Line
@@ -17,8 +19,6 @@ from passes.functions.intervals import intervals
 from passes.functions.program import Program, compile_expression
 from passes.functions.recognition import recognise
 from passes.functions.symbolic import SymbolicIntegral, symbolic_integral
-from passes.functions.symbols import x
-from passes.functions.table import Coefficients, tabulate
 
 Kind = Literal["closed", "sympy", "table"]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from passes.functions.coefficients import Tabulated
+from passes.evaluation.coefficients import Tabulated
 from passes.functions.density import Function
 from passes.functions.dyadic import dyadic_knots
 

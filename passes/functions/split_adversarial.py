@@ -8,11 +8,11 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
+from passes.evaluation.symbols import variables
 from passes.functions.growth import overflows
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_terms import FamilyTerm, ScaledTerm, split_term
-from passes.functions.symbols import variables
 from rewriter.errors import UsageError
 from rewriter.names import require_known
 

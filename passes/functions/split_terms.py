@@ -12,14 +12,14 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from passes.functions.exact_gradient import Elementwise
+from passes.evaluation.exact_gradient import Elementwise
+from passes.evaluation.symbols import variables, x
+from passes.evaluation.table import REACH, Coefficients, Table, tabulate
 from passes.functions.families import Constant, Exponential, Family
 from passes.functions.integral import Integral
 from passes.functions.intervals import intervals
 from passes.functions.program import compile_expression
 from passes.functions.recognition import recognise
-from passes.functions.symbols import variables, x
-from passes.functions.table import REACH, Coefficients, Table, tabulate
 from rewriter.errors import UsageError
 
 

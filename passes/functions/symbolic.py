@@ -13,9 +13,9 @@ import sympy
 import torch
 from torch import Tensor
 
+from passes.evaluation.symbols import sigmoid, softplus, x
+from passes.evaluation.table import Coefficients, Table
 from passes.functions.program import Program, compile_expression
-from passes.functions.symbols import sigmoid, softplus, x
-from passes.functions.table import Coefficients, Table
 from rewriter.errors import UsageError
 
 SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
 from passes.functions.closed_forms import Scalar
 from passes.functions.program import Program
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from passes.functions.symbols import sigmoid, softplus
+from passes.evaluation.symbols import sigmoid, softplus
 from rewriter.errors import UsageError
 
 

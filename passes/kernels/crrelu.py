@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import sympy
 
-from passes.functions.symbols import x
+from passes.evaluation.symbols import x
 from passes.kernels.expression import Expression
 from passes.kernels.words import ramp
 

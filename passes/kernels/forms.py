@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from passes.functions.symbols import sigmoid
+from passes.evaluation.symbols import sigmoid
 from passes.kernels.words import ramp
 
 # Up to here the exponentials of a quotient, and those of their differences, fit float32.

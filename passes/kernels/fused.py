@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from passes.functions.exact_gradient import is_written_down
+from passes.evaluation.exact_gradient import is_written_down
 from passes.kernels.packed import PackedRoutines
 
 Plain = Callable[..., Tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from passes.functions.table import Table
+from passes.evaluation.table import Table
 
 
 def lookup(x: Tensor, table: Table, out: Tensor) -> None:

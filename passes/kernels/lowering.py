@@ -11,7 +11,7 @@ import sympy
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
-from passes.functions.symbols import sigmoid, softplus
+from passes.evaluation.symbols import sigmoid, softplus
 from passes.kernels.words import positive, ramp, tabulated
 from rewriter.errors import UsageError
 

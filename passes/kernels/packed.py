@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from passes.functions.table import Table
+from passes.evaluation.table import Table
 from passes.kernels import triton_routines
 from passes.kernels.expression import Expression
 from passes.kernels.routine import BlockRoutine

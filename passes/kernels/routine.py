@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from passes.functions import precision
-from passes.functions.blocks import blocks_of, keep_freed_memory
+from passes.evaluation import precision
+from passes.evaluation.blocks import blocks_of, keep_freed_memory
 from passes.kernels.lowering import Lowering, Step
 from passes.kernels.operations import OPERATIONS
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import sympy
 
-from passes.functions.symbols import variables
+from passes.evaluation.symbols import variables
 from passes.kernels.expression import Expression
 from passes.kernels.forms import quick_form
 

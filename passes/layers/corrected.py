@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
 from passes.functions.spline import Spline
 
 

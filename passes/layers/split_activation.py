@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
 from passes.functions.decomposition import Decomposition
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from passes.functions import precision
+from passes.evaluation import precision
+from passes.evaluation.table import Table
+from passes.functions.adversarial_expression import sum_expression
 from passes.functions.decomposition import Decomposition
-from passes.functions.table import Table
-from passes.kernels.adversarial import sum_expression
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines
 from passes.layers.packing import unpack

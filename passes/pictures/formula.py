@@ -10,11 +10,11 @@ from itertools import pairwise
 import sympy
 from sympy import Rational, atan, atanh, exp, log, sinh, sqrt, tanh
 
+from passes.evaluation.symbols import x
 from passes.functions.closed_forms import under_softsign, under_squared_tanh
 from passes.functions.families import Bell, Constant, Exponential, Family, Line
 from passes.functions.integral import Integral, Piece
 from passes.functions.solver import LiftedIntegral
-from passes.functions.symbols import x
 
 ALPHA = sympy.Symbol("α", positive=True)
 _TOLERANCE = 1e-11

@@ -7,8 +7,8 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Or
 from sympy.printing.str import StrPrinter
 
+from passes.evaluation.symbols import variables, x
 from passes.functions.decomposition import MOST_TERMS
-from passes.functions.symbols import variables, x
 
 _VARIABLES = (x, *variables(MOST_TERMS))
 _LONGEST_DENOMINATOR = 100

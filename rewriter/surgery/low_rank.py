@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from passes.kernels.aligned_linear import Inner
+from rewriter.inner_linear import inner_linear
 from rewriter.layouts import layout_of
 from rewriter.recipe import LinearRecord
 
@@ -44,7 +46,7 @@ class LowRank(nn.Module):
         (fan_in, fan_out), rank = record.after, record.rank
         made: dict[str, Any] = {"device": "meta", "dtype": old.weight.dtype}
         if layout.channels_dim == -1:
-            branch = nn.Linear(rank, fan_out, bias=record.bias, **made)
+            branch = inner_linear(rank, fan_out, inner=Inner(output=True), bias=record.bias, **made)
             return cls(nn.Linear(fan_in, rank, bias=False, **made), branch, rank)
         reduce = layout.make(old, fan_in, rank)
         reduce.register_parameter("bias", None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from passes.kernels.aligned_linear import Inner
+from rewriter.inner_linear import InnerLinear
 
-class PackedGate(nn.Linear):
+
+class PackedGate(InnerLinear):
     """A linear whose output is the activated branches and the other factor, as the two halves that the code expects.
 
     The product has ``(n + 1)·h`` values: n branches of the gate and the other factor, h each. The function maps the
@@ -20,7 +23,8 @@ class PackedGate(nn.Linear):
     """
 
     def __init__(self, linear: nn.Linear, function: nn.Module, branches: int, half: int) -> None:
-        super().__init__(1, 1, bias=False, device="meta")
+        inner = linear.inner if isinstance(linear, InnerLinear) else Inner()
+        super().__init__(1, 1, bias=False, inner=inner, device="meta")
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight = linear.weight
         self.bias = linear.bias

@@ -6,7 +6,7 @@ import mpmath
 import pytest
 import sympy
 
-from passes.functions.symbols import x
+from passes.evaluation.symbols import x
 
 mpmath.mp.dps = 30
 _OWN = {

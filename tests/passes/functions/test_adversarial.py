@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from passes.evaluation.symbols import x
 from passes.functions import activation_names, adversarial
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.solver import tabulated
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 CLOSED = [

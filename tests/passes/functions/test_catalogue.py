@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions import activation, activation_names
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.program import compile_expression
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 POINTS = torch.linspace(-12, 12, 1001, dtype=torch.float64)

@@ -4,6 +4,7 @@ import mpmath
 import pytest
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.correction import correctable_names, correction
 from passes.functions.density import normal
@@ -11,7 +12,6 @@ from passes.functions.entropy import output_entropy
 from passes.functions.measured import histogram
 from passes.functions.program import compile_expression
 from passes.functions.spline import Spline
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 INVERSES = {

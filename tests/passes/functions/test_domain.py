@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from passes.evaluation.symbols import variables, x
 from passes.functions.grammar import parse_expression
-from passes.functions.symbols import variables, x
 from rewriter.errors import UsageError
 
 INSIDE = st.floats(-29.9, 29.9).map(lambda value: round(value, 4))

@@ -4,10 +4,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from passes.evaluation.symbols import variables, x
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.grammar import parse_expression
 from passes.functions.program import compile_expression
-from passes.functions.symbols import variables, x
 from passes.functions.vocabulary import FUNCTIONS
 from rewriter.errors import UsageError
 

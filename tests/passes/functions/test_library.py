@@ -5,6 +5,7 @@ import pytest
 import sympy
 import torch
 
+from passes.evaluation.symbols import sigmoid, variables, x
 from passes.functions import (
     Decomposition,
     activation,
@@ -16,7 +17,6 @@ from passes.functions import (
 )
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.library import splits_of
-from passes.functions.symbols import sigmoid, variables, x
 from rewriter.errors import UsageError
 
 x1, x2 = variables(2)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Abs, Piecewise, atan, cosh, erf, exp, log, sinh, sqrt, tanh
 
+from passes.evaluation.symbols import sigmoid, softplus, variables, x
 from passes.functions.program import compile_expression
-from passes.functions.symbols import sigmoid, softplus, variables, x
 from rewriter.errors import UsageError
 
 x1, x2 = variables(2)

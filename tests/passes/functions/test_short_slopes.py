@@ -2,9 +2,9 @@ import mpmath
 import pytest
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions.activation_expression import activation_expression
 from passes.functions.short_slopes import short_slope
-from passes.functions.symbols import x
 
 NAMES = ["sigmoid", "tanh", "tanhshrink", "gelu_tanh", "mish"]
 

@@ -3,11 +3,11 @@ import pytest
 import sympy
 import torch
 
+from passes.evaluation.symbols import x
+from passes.evaluation.table import Table, tabulate
 from passes.functions import adversarial
 from passes.functions.grammar import parse_expression
 from passes.functions.symbolic import antiderivative, symbolic_integral
-from passes.functions.symbols import x
-from passes.functions.table import Table, tabulate
 from rewriter.errors import UsageError
 
 POINTS = torch.tensor([-21.3, -3.3, -0.4, -1.3e-3, 2.1e-5, 0.6, 2.2, 17.9])

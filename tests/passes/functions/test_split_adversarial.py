@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn.functional import softplus as torch_softplus
 
+from passes.evaluation.symbols import sigmoid, softplus, variables, x
 from passes.functions import adversarial, decomposition, decomposition_names
 from passes.functions.families import Bell, Constant, Exponential, Sigmoid
 from passes.functions.recognition import recognise
 from passes.functions.split_terms import FamilyTerm
-from passes.functions.symbols import sigmoid, softplus, variables, x
 from rewriter.errors import UsageError
 
 POINTS = [-14.7, -6.1, -3.7, -2.3, -1.1, -0.37, -0.013, 0.0071, 0.42, 0.93, 1.7, 2.9, 4.1, 7.9, 15.3]

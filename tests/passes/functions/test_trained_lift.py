@@ -2,9 +2,9 @@ import mpmath
 import pytest
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions import adversarial
 from passes.functions.catalogue import catalogue_entry
-from passes.functions.symbols import x
 from rewriter.errors import UsageError
 
 NAMES = [

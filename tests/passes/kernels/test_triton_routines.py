@@ -9,11 +9,11 @@ pytest.importorskip("triton")
 COMPARE = """
 import sys, torch
 from passes.functions import decomposition, decomposition_names
-from passes.kernels.adversarial import sum_expression
+from passes.functions.adversarial_expression import sum_expression
 from passes.kernels.packed import PackedRoutines
 from passes.kernels.split import split_expression
 from passes.kernels.triton_routines import TritonRoutine, has_text
-from passes.functions.table import Table
+from passes.evaluation.table import Table
 
 torch.manual_seed(0)
 LAYOUTS = {

@@ -5,10 +5,10 @@ import pytest
 import sympy
 import torch
 
+from passes.evaluation.symbols import sigmoid, softplus, x
 from passes.functions import activation_names, adversarial
 from passes.functions.catalogue import catalogue_entry
 from passes.functions.solver import slope_of
-from passes.functions.symbols import sigmoid, softplus, x
 from passes.pictures.formula import ALPHA, closed_formula
 
 SLOPES = {name: slope_of(catalogue_entry(name).at({})) for name in activation_names()}

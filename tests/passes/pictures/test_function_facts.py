@@ -6,8 +6,8 @@ import pytest
 import sympy
 import torch
 
+from passes.evaluation.symbols import x
 from passes.functions import activation, activation_names, adversarial
-from passes.functions.symbols import x
 from passes.pictures.function_facts import function_facts
 from rewriter.errors import UsageError
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from passes.evaluation.symbols import variables
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.grammar import parse_expression
-from passes.functions.symbols import variables
 from passes.pictures.wording import in_words
 
 

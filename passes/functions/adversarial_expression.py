@@ -10,10 +10,10 @@ from typing import Any
 import sympy
 from sympy import Rational, atanh, exp, log, sinh, sqrt
 
+from passes.evaluation.symbols import sigmoid, softplus, variables, x
 from passes.functions.families import Bell, Constant, Exponential, Family
 from passes.functions.integral import Integral
 from passes.functions.split_terms import FamilyTerm, ScaledTerm, idle_sign
-from passes.functions.symbols import sigmoid, softplus, variables, x
 from passes.kernels.expression import Expression
 from passes.kernels.forms import quick_form
 from passes.kernels.words import ramp, tabulated

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx
 from torch.autograd.function import FunctionCtx
 
-from passes.functions import precision
-from passes.functions.blocks import blockwise
+from passes.evaluation import precision
+from passes.evaluation.blocks import blockwise
 
 Elementwise = Callable[[Tensor], Tensor]
 

@@ -7,11 +7,12 @@ with the number of threads, since torch divides each operation's block among the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from passes.functions import precision
+from passes.evaluation import precision
 
 _PER_THREAD = 2**16
 
@@ -33,8 +34,9 @@ def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) 
     return result
 
 
+@lru_cache(maxsize=1)
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed from now on, for the next allocation of the same size."""
+    """Let the C library keep what is freed from now on, for the next allocation of the same size; once is enough."""
     # Freeing one large allocation makes the C library raise the size from which it hands freed memory back to the
     # system; every temporary of every block would otherwise be mapped, and its pages cleared, anew.
     torch.empty(2**22, device="cpu")

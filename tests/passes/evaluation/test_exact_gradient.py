@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from passes.evaluation.exact_gradient import Formula, with_derivative
+from passes.evaluation.table import Table, tabulate
 from passes.functions import activation_names, adversarial
-from passes.functions.exact_gradient import Formula, with_derivative
-from passes.functions.table import Table, tabulate
 
 EXAMPLES = ["sigmoid", "elu", "hardtanh", "gelu", "crrelu", "softsign"]
 # Away from the corners of piecewise functions.

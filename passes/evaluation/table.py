@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from passes.functions.coefficients import Tabulated
-from passes.functions.exact_gradient import Derivative, Formula, with_derivative
+from passes.evaluation.coefficients import Tabulated
+from passes.evaluation.exact_gradient import Derivative, Formula, with_derivative
 
 REACH = 32
 _COARSEST, _FINEST = 64, 1024

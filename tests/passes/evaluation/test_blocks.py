@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from passes.functions import adversarial, blocks
+from passes.evaluation import blocks
+from passes.functions import adversarial
 
 LARGE = 3 * blocks._PER_THREAD * torch.get_num_threads()
 

@@ -1,0 +1,141 @@
+"""A linear map whose results have rows that begin at a cache line.
+
+The widths that a rewrite chooses are seldom multiples of anything. Where a row of a product's result begins in the
+middle of a line, so does each of its vectors, and the product takes up to half as long again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from passes.evaluation.exact_gradient import is_written_down
+
+_LINE = 64  # bytes
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The sides of a linear that only other parts of the rewrite see, so that their rows may be further apart.
+
+    Attributes:
+        input: whether the input is one; then so is its gradient, which is a result of the backward pass.
+        output: whether the output is one.
+    """
+
+    input: bool = False
+    output: bool = False
+
+    def without_aligned(self, weight: Tensor) -> Inner:
+        """Return the sides that need room between their rows."""
+        fan_out, fan_in = weight.shape
+        return Inner(
+            self.input and _aligned(fan_in, weight) != fan_in, self.output and _aligned(fan_out, weight) != fan_out
+        )
+
+
+def aligned_linear(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
+    """Return ``F.linear(input, weight, bias)``, whose rows may lie further apart than they are long.
+
+    Args:
+        input: ``[…, in]``.
+        weight: ``[out, in]``.
+        bias: ``[out]``, or None.
+        inner: the sides that have room between their rows: the output, and the gradient of the input. Float32 and
+            float64 on a CPU have it; anything else, and what an exporter records, is plain.
+    """
+    if is_written_down(input) or input.device.type != "cpu":
+        return F.linear(input, weight, bias)
+    inner = inner.without_aligned(weight)
+    if inner == Inner():
+        return F.linear(input, weight, bias)
+    if torch.compiler.is_compiling():
+        return _padded(input, weight, bias, inner)
+    if torch.is_autocast_enabled("cpu") or not all(_is_plain(one) for one in (input, weight, bias) if one is not None):
+        return F.linear(input, weight, bias)
+    result: Tensor = _AlignedLinear.apply(input, weight, bias, inner)
+    return result
+
+
+def _aligned(width: int, like: Tensor) -> int:
+    step = _LINE // like.element_size()
+    return -(-width // step) * step
+
+
+def _is_plain(value: Tensor) -> bool:
+    return type(value) in (Tensor, nn.Parameter) and value.dtype in (torch.float32, torch.float64)
+
+
+def _padded(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
+    """Multiply by a weight with zeros around it, which a compiler writes together with what comes before."""
+    fan_out, fan_in = weight.shape
+    below = _aligned(fan_out, weight) - fan_out if inner.output else 0
+    right = _aligned(fan_in, weight) - fan_in if inner.input else 0
+    wide = F.linear(
+        F.pad(input, (0, right)), F.pad(weight, (0, right, 0, below)), None if bias is None else F.pad(bias, (0, below))
+    )
+    return wide[..., :fan_out]
+
+
+def _memory(like: Tensor, width: int, apart: bool) -> Tensor:
+    """Return a tensor of the shape of ``like``, but for the last size."""
+    strides = [1]
+    step = _aligned(width, like) if apart else width
+    for size in reversed(like.shape[:-1]):
+        strides.insert(0, step)
+        step *= size
+    return like.new_empty_strided((*like.shape[:-1], width), strides)
+
+
+class _AlignedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
+        fan_out, fan_in = weight.shape
+        result = _memory(input, fan_out, inner.output)
+        rows, out = input.reshape(-1, fan_in), result.view(-1, fan_out)
+        if bias is None:
+            torch.mm(rows, weight.t(), out=out)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=out)
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        input, weight, _, ctx.inner = inputs
+        ctx.save_for_backward(input, weight)
+        ctx.save_for_forward(input, weight)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        input, weight = ctx.saved_tensors
+        by_input, by_weight, by_bias, _ = ctx.needs_input_grad
+        above, rows = upstream.reshape(-1, weight.shape[0]), input.reshape(-1, weight.shape[1])
+        return (
+            _times(above, weight, ctx.inner.input).view(input.shape) if by_input else None,
+            above.t() @ rows if by_weight else None,
+            above.sum(0) if by_bias else None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        input, weight = ctx.saved_tensors
+        by_input, by_weight, by_bias, _ = tangents
+        zero = torch.zeros_like(input) if by_input is None else by_input
+        moved = F.linear(zero, weight, by_bias)
+        return moved if by_weight is None else moved + F.linear(input, by_weight)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+        return torch.func.vmap(F.linear, in_dims[:3], randomness="error")(*arguments[:3]), 0
+
+
+def _times(above: Tensor, weight: Tensor, apart: bool) -> Tensor:
+    """Multiply by the weight; where a derivative of the product, or many at once, may be asked for, plainly."""
+    if torch.is_grad_enabled() or not torch._C._has_storage(above):
+        return above @ weight
+    return torch.mm(above, weight, out=_memory(above, weight.shape[1], apart))
