@@ -121,6 +121,8 @@ class Lowering:
             return self._pieces(expression)
         if isinstance(expression, positive):
             return self.step("positive", self.number(1.0), self.lower(expression.args[0]))
+        if isinstance(expression, sympy.exp) and expression.args[0].could_extract_minus_sign():
+            return self.step("exp_of_minus", self.lower(-expression.args[0]))
         name = _NAMES.get(type(expression))
         if name is None:
             raise UsageError(
@@ -165,12 +167,12 @@ class Lowering:
             scale, register = scaled.pop(0)
             total = self.step("affine", self.lower(constant), register, self.lower(scale))
             constant = sympy.S.Zero
-        elif products:
-            scale, a, b = products.pop(0)
-            total = self._scaled(self.step("mul", a, b), scale)
-        else:
+        elif scaled:
             scale, register = scaled.pop(0)
             total = self._scaled(register, scale)
+        else:
+            scale, a, b = products.pop(0)
+            total = self._scaled(self.step("mul", a, b), scale)
         for register in plain:
             total = self.step("add", total, register)
         for scale, register in scaled:

@@ -59,9 +59,9 @@ def _where(condition: Tensor, inside: Any, outside: Any, out: Tensor) -> None:
     torch.where(condition, _filled(inside, out), _filled(outside, out), out=out)
 
 
-def _exponential(u: Tensor, out: Tensor) -> None:
+def _exponential(sign: int) -> Callable[[Tensor, Tensor], object]:
     # Powers of 2 take a third of the time.
-    torch.mul(u, _LOG2_E, out=out).exp2_()
+    return lambda u, out: torch.mul(u, sign * _LOG2_E, out=out).exp2_()
 
 
 def _power(base: Any, exponent: Any, out: Tensor) -> None:
@@ -94,7 +94,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "square": Operation(_unary(torch.square), "({0} * {0})", lambda a: a * a),
     "sqrt": Operation(_unary(torch.sqrt), "tl.sqrt({0})", math.sqrt),
     "pow": Operation(_power, "tl.exp({1} * tl.log({0}))", math.pow),
-    "exp": Operation(_exponential, "tl.exp({0})", math.exp),
+    "exp": Operation(_exponential(1), "tl.exp({0})", math.exp),
+    "exp_of_minus": Operation(_exponential(-1), "tl.exp(-({0}))", lambda a: math.exp(-a)),
     "log": Operation(_unary(torch.log), "tl.log({0})", math.log),
     "sin": Operation(_unary(torch.sin), "tl.sin({0})", math.sin),
     "cos": Operation(_unary(torch.cos), "tl.cos({0})", math.cos),

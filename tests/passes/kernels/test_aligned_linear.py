@@ -107,6 +107,26 @@ def test_a_compiled_linear_is_the_same_and_whole(inner: Inner) -> None:
         torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("inner", SIDES)
+def test_a_compiler_multiplies_by_an_aligned_weight(inner: Inner) -> None:
+    seen: list[torch.Size] = []
+
+    def backend(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        linear = next(node for node in module.graph.nodes if node.target is F.linear)
+        seen.append(linear.args[1].meta["example_value"].shape)
+        return module.forward
+
+    torch.compiler.reset()
+    input, weight, bias = tensors((5, 9), torch.float32)
+    torch.compile(lambda *given: aligned_linear(*given, inner), backend=backend)(input, weight, bias)
+    assert seen == [(16 if inner.output else 7, 16 if inner.input else 9)]
+
+
+def test_short_floats_are_torchs_own() -> None:
+    arguments = tensors((5, 9), torch.bfloat16)
+    assert aligned_linear(*arguments, BOTH).is_contiguous()
+
+
 def test_autocast_decides_on_the_dtype() -> None:
     arguments = tensors((5, 9), torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):

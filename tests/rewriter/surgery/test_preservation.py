@@ -183,3 +183,12 @@ def test_a_rewritten_model_can_be_rewritten_again() -> None:
     twice = rewriter.rewrite(once, "hdfgd", activation="silu")
     assert len(twice.recipe.sites) == 4
     assert twice.model(image()).shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_the_branches_of_a_convolution_are_one_convolution_without_groups(kind: type[Any]) -> None:
+    model = nn.Sequential(kind(4, 12, 3, padding=1), nn.GELU(), kind(12, 4, 1))
+    found = rewriter.rewrite(model, "hdfgd", decomposition="gelu/4", width=5)
+    (packed, last) = (layer for layer in found.model.modules() if isinstance(layer, kind))
+    assert (packed.out_channels, packed.groups, packed.kernel_size) == (20, 1, model[0].kernel_size)
+    assert (last.in_channels, last.groups) == (5, 1)
