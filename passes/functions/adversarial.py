@@ -20,6 +20,9 @@ from passes.functions.short_slopes import short_slope
 from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
 from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
+from passes.kernels.fused import fused, is_fusible
+from passes.kernels.packed import PackedRoutines
+from passes.kernels.traced import traced
 from rewriter.errors import UsageError
 
 
@@ -45,6 +48,11 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
+        if x.is_cuda and is_fusible(x) and (function := traced(self._value, self._slope)) is not None:
+            return fused(x, (), PackedRoutines(function, -1), self._by_rule)
+        return self._by_rule(x)
+
+    def _by_rule(self, x: Tensor) -> Tensor:
         return with_derivative(x, self._value, self._reciprocal)
 
     def derivative(self, x: Tensor) -> Tensor:
@@ -54,6 +62,9 @@ class Adversarial(nn.Module):
     def _value(self, x: Tensor) -> Tensor:
         integral = self.integral.interpolate if isinstance(self.integral, Table) else self.integral
         return integral(x if self.clamp is None else x.clamp(-self.clamp, self.clamp))
+
+    def _slope(self, x: Tensor) -> Tensor:
+        return self._reciprocal(x)
 
     def extra_repr(self) -> str:
         """Tell the function."""

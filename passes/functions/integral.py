@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,7 +37,7 @@ class Piece:
         inside = inside.clamp(max=self.high) if math.isfinite(self.high) else inside
         value = self.family.integral(inside - self.origin if self.origin else inside, alpha)
         if isinstance(self.family, Sigmoid | Bell) and self.family.centre:
-            value = value - self.family.integral(torch.zeros((), dtype=x.dtype, device=x.device), alpha)
+            value = value - self.family.integral(x.new_zeros(()), alpha)
         return value
 
 

@@ -10,7 +10,7 @@ import torch
 from passes.kernels.lowering import Lowering
 from passes.kernels.routine import Routine
 
-_FLOAT16_LIMIT = float(torch.finfo(torch.float16).max)
+FLOAT16_LIMIT = float(torch.finfo(torch.float16).max)
 _UPSTREAM = sympy.Symbol("upstream", real=True)
 
 
@@ -49,7 +49,7 @@ class Expression:
         upstream = code.input(_UPSTREAM)
         if saturated:
             (value,) = code.lower_all([self.value])
-            code.bind(_UPSTREAM, code.step("within", upstream, value, code.number(_FLOAT16_LIMIT)))
+            code.bind(_UPSTREAM, code.step("within", upstream, value, code.number(FLOAT16_LIMIT)))
         count = len(self.variables)
         gradients = code.lower_all([_UPSTREAM * slope for slope in self.slopes])
         results = gradients[:count]

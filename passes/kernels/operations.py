@@ -7,8 +7,9 @@ are exact to rounding: torch's softplus and logarithm, for one, take five times 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -80,6 +81,24 @@ def _softplus_of_number(u: float) -> float:
     return max(u, 0.0) + math.log1p(math.exp(-abs(u)))
 
 
+def _polynomial(variable: str, coefficients: Sequence[float]) -> str:
+    """Write ``Σ cᵢ·uⁱ`` in Horner's form; a bare number would be float32."""
+    *others, last = (f"tl.full((), {c!r}, WIDE)" for c in coefficients)
+    return reduce(lambda text, c: f"({text} * {variable} + {c})", reversed(others), last)
+
+
+# Near 0, where a processor's exponential and logarithm have lost what these are for, their series in double precision.
+_SERIES_OF_EXPM1 = "{0} * " + _polynomial("{0}", [1 / math.factorial(i) for i in range(1, 16)])
+_FALL = "(" + _SERIES_OF_EXPM1.replace("{0}", "(-2.0 * {0})") + ")"
+_SERIES_OF_SINH = "{0} * " + _polynomial("({0} * {0})", [1 / math.factorial(2 * i + 1) for i in range(8)])
+_SERIES_OF_ATANH = "{0} * " + _polynomial("({0} * {0})", [1 / (2 * i + 1) for i in range(18)])
+_SERIES_OF_LOG1P = "2.0 * " + _SERIES_OF_ATANH.replace("{0}", "({0} / (2.0 + {0}))")
+_HALF_ANGLE = "({0} / (1.0 + tl.sqrt(1.0 + {0} * {0})))"
+_QUARTER_ANGLE = _HALF_ANGLE.replace("{0}", _HALF_ANGLE)
+_ATAN = f"4.0 * {_QUARTER_ANGLE} * " + _polynomial(
+    f"({_QUARTER_ANGLE} * {_QUARTER_ANGLE})", [(-1) ** i / (2 * i + 1) for i in range(12)]
+)
+
 OPERATIONS: Mapping[str, Operation] = {
     "copy": Operation(lambda a, out: out.copy_(a) if isinstance(a, Tensor) else out.fill_(a), "{0}"),
     "add": Operation(_binary(torch.add), "({0} + {1})", lambda a, b: a + b),
@@ -96,14 +115,31 @@ OPERATIONS: Mapping[str, Operation] = {
     "pow": Operation(_power, "tl.exp({1} * tl.log({0}))", math.pow),
     "exp": Operation(_exponential(1), "tl.exp({0})", math.exp),
     "exp_of_minus": Operation(_exponential(-1), "tl.exp(-({0}))", lambda a: math.exp(-a)),
+    "expm1": Operation(_unary(torch.expm1), f"tl.where(tl.abs({{0}}) < 0.5, {_SERIES_OF_EXPM1}, tl.exp({{0}}) - 1.0)"),
     "log": Operation(_unary(torch.log), "tl.log({0})", math.log),
+    "log1p": Operation(
+        _unary(torch.log1p),
+        f"tl.where(tl.abs({{0}}) < 0.5, {_SERIES_OF_LOG1P}, tl.log(1.0 + {{0}}))",
+    ),
     "sin": Operation(_unary(torch.sin), "tl.sin({0})", math.sin),
     "cos": Operation(_unary(torch.cos), "tl.cos({0})", math.cos),
-    "sinh": Operation(_unary(torch.sinh), "(0.5 * (tl.exp({0}) - tl.exp(-({0}))))", math.sinh),
+    "sinh": Operation(
+        _unary(torch.sinh),
+        f"tl.where(tl.abs({{0}}) < 0.5, {_SERIES_OF_SINH}, 0.5 * (tl.exp({{0}}) - tl.exp(-({{0}}))))",
+        math.sinh,
+    ),
     "cosh": Operation(_unary(torch.cosh), "(0.5 * (tl.exp({0}) + tl.exp(-({0}))))", math.cosh),
-    "tanh": Operation(_unary(torch.tanh), "(2.0 * tl.sigmoid(2.0 * {0}) - 1.0)", math.tanh),
-    "atan": Operation(_unary(torch.atan), "", math.atan),
-    "atanh": Operation(_unary(torch.atanh), "(0.5 * tl.log((1.0 + {0}) / (1.0 - {0})))", math.atanh),
+    "tanh": Operation(
+        _unary(torch.tanh),
+        f"tl.where(tl.abs({{0}}) < 0.25, -{_FALL} / (2.0 + {_FALL}), 2.0 * tl.sigmoid(2.0 * {{0}}) - 1.0)",
+        math.tanh,
+    ),
+    "atan": Operation(_unary(torch.atan), _ATAN, math.atan),
+    "atanh": Operation(
+        _unary(torch.atanh),
+        f"tl.where(tl.abs({{0}}) < 0.33, {_SERIES_OF_ATANH}, 0.5 * tl.log((1.0 + {{0}}) / (1.0 - {{0}})))",
+        math.atanh,
+    ),
     "erf": Operation(_unary(torch.erf), "tl.erf({0})", math.erf),
     "sigmoid": Operation(_unary(torch.sigmoid), "tl.sigmoid({0})", lambda a: 1 / (1 + math.exp(-a))),
     "softplus": Operation(
@@ -116,6 +152,8 @@ OPERATIONS: Mapping[str, Operation] = {
         lambda u, bound, out: torch.clamp(u, -bound, bound, out=out),
         "tl.where({0} > {1}, {1}, tl.where({0} < -{1}, -{1}, {0}))",
     ),
+    "at_least": Operation(lambda u, bound, out: torch.clamp_min(u, bound, out=out), "tl.where({0} < {1}, {1}, {0})"),
+    "at_most": Operation(lambda u, bound, out: torch.clamp_max(u, bound, out=out), "tl.where({0} > {1}, {1}, {0})"),
     "positive": Operation(
         lambda value, u, out: aten.threshold_backward.grad_input(_filled(value, out), u, 0, grad_input=out),
         "tl.where({1} > 0, {0}, 0.0)",

@@ -13,6 +13,7 @@ from passes.evaluation.table import Table
 from passes.kernels import triton_routines
 from passes.kernels.expression import Expression
 from passes.kernels.routine import BlockRoutine
+from passes.kernels.traced import TracedFunction
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class PackedRoutines:
         tables: the tables that the expression looks values up in.
     """
 
-    expression: Expression
+    expression: Expression | TracedFunction
     dim: int
     tables: tuple[Table, ...] = ()
 
@@ -33,7 +34,9 @@ class PackedRoutines:
         """Say whether there are routines for the device of a tensor."""
         if packed.device.type == "cpu":
             return True
-        return packed.is_cuda and triton_routines.is_available() and not self.tables and _has_triton(self.expression)
+        if not packed.is_cuda or packed.dim() == 0 or self.tables:
+            return False
+        return triton_routines.is_available() and _has_triton(self.expression)
 
     def value(self, packed: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
         """Return the value, in the dtype and layout of a chunk; float16 saturates."""
@@ -64,25 +67,25 @@ class PackedRoutines:
 
 
 @lru_cache(maxsize=256)
-def _forward(expression: Expression) -> BlockRoutine:
+def _forward(expression: Expression | TracedFunction) -> BlockRoutine:
     return BlockRoutine(expression.forward())
 
 
 @lru_cache(maxsize=256)
-def _backward(expression: Expression, saturated: bool) -> BlockRoutine:
+def _backward(expression: Expression | TracedFunction, saturated: bool) -> BlockRoutine:
     return BlockRoutine(expression.backward(saturated))
 
 
 @lru_cache(maxsize=256)
-def _has_triton(expression: Expression) -> bool:
+def _has_triton(expression: Expression | TracedFunction) -> bool:
     return all(triton_routines.has_text(routine) for routine in (expression.forward(), expression.backward(True)))
 
 
 @lru_cache(maxsize=256)
-def _triton_forward(expression: Expression) -> triton_routines.TritonRoutine:
+def _triton_forward(expression: Expression | TracedFunction) -> triton_routines.TritonRoutine:
     return triton_routines.TritonRoutine(expression.forward())
 
 
 @lru_cache(maxsize=256)
-def _triton_backward(expression: Expression, saturated: bool) -> triton_routines.TritonRoutine:
+def _triton_backward(expression: Expression | TracedFunction, saturated: bool) -> triton_routines.TritonRoutine:
     return triton_routines.TritonRoutine(expression.backward(saturated))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from passes.kernels.expression import FLOAT16_LIMIT
 from passes.kernels.lowering import Step
 from passes.kernels.operations import OPERATIONS
 from passes.kernels.routine import Routine
-
-_FLOAT16_LIMIT = 65504.0
 
 
 def has_text(routine: Routine) -> bool:
@@ -48,7 +47,7 @@ def kernel_text(routine: Routine, branches: int) -> str:
         value = f"(r{register} + tl.zeros((BLOCK,), WIDE))"
         lines.append(f"value{i} = {value}")
         if not has_upstream:
-            limit = _FLOAT16_LIMIT
+            limit = FLOAT16_LIMIT
             saturated = f"tl.where(value{i} > {limit}, {limit}, tl.where(value{i} < -{limit}, -{limit}, value{i}))"
             lines += ["if target.dtype.element_ty == tl.float16:", f"    value{i} = {saturated}"]
         lines.append(f"tl.store(target + {where}, value{i}.to(target.dtype.element_ty), mask=inside)")
