@@ -48,7 +48,7 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        if x.is_cuda and is_fusible(x) and (function := traced(self._value, self._slope)) is not None:
+        if is_fusible(x) and x.is_cuda and (function := traced(self._value, self._slope)) is not None:
             return fused(x, (), PackedRoutines(function, -1), self._by_rule)
         return self._by_rule(x)
 
