@@ -46,3 +46,13 @@ def inner_linear(in_features: int, out_features: int, *, inner: Inner, **made: A
     if inner.without_aligned(linear.weight) == Inner():
         return nn.Linear(in_features, out_features, **made)
     return linear
+
+
+def plain_linears(model: nn.Module) -> None:
+    """Make every `InnerLinear` of a model an ``nn.Linear``, in place, for tools that look for that very class.
+
+    What the model computes, its parameters and its state dict stay what they are.
+    """
+    for module in [module for module in model.modules() if type(module) is InnerLinear]:
+        del module.inner
+        module.__class__ = nn.Linear  # type: ignore[assignment]

@@ -39,7 +39,7 @@ class Products:
     _calls: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def __call__(self) -> None:
-        """Run the products again; their results are dropped."""
+        """Run the products again; their results are dropped, but for those that the call itself put somewhere."""
         with torch.no_grad():
             for function, arguments, keywords in self._calls:
                 function(*arguments, **keywords)
@@ -53,7 +53,8 @@ class Products:
         """Keep one product and its tensors; of the result only the size."""
         detached = tree_map_only(Tensor, Tensor.detach, (arguments, keywords))
         self._calls.append((function, *detached))
-        leaves = tree_leaves((arguments, keywords, result))
+        operands = {name: value for name, value in keywords.items() if name != "out"}  # which is the result
+        leaves = tree_leaves((arguments, operands, result))
         self.moved += sum(value.numel() * value.element_size() for value in leaves if isinstance(value, Tensor))
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import rewriter
 from passes.kernels.aligned_linear import Inner
-from rewriter.inner_linear import InnerLinear
+from rewriter.inner_linear import InnerLinear, plain_linears
 from rewriter.layouts import layout_of
 
 
@@ -47,3 +47,13 @@ def test_a_linear_behind_one_block_and_in_front_of_another_has_two_inner_sides()
     middle = model.get_submodule("2")
     assert isinstance(middle, InnerLinear)
     assert middle.inner == Inner(input=True, output=True)
+
+
+def test_a_tool_that_looks_for_the_very_class_finds_it_where_it_is_asked_for() -> None:
+    model = rewritten(5)
+    x = torch.randn(3, 9)
+    before, names = model(x), list(model.state_dict())
+    plain_linears(model)
+    assert [type(layer) for layer in model.children()][::2] == [nn.Linear, nn.Linear]
+    assert list(model.state_dict()) == names
+    torch.testing.assert_close(model(x), before)

@@ -103,6 +103,8 @@ def test_attention_counts_on_the_cpu_as_it_does_as_two_products() -> None:
 def test_the_bytes_of_a_product_are_its_operands_and_its_result() -> None:
     a, b = torch.randn(3, 4), torch.randn(4, 5)
     assert record_products(lambda: a @ b).moved == 4 * (12 + 20 + 15)
+    out = torch.empty(3, 5)
+    assert record_products(lambda: torch.mm(a, b, out=out)).moved == 4 * (12 + 20 + 15)
 
 
 def test_the_roofline_is_the_slower_of_memory_and_arithmetic() -> None:
