@@ -21,6 +21,7 @@ from rewriter.tracing.tracer import reason
 
 EXPORT: Final = "export"
 TARGETS: Final = ("onnx", "pt2")
+_DEVIATION: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,17 @@ def _exported(row: ExportRow, entry: ZooModel, methods: Sequence[str]) -> Export
 
 def _made(entry: ZooModel) -> tuple[nn.Module, tuple[InputSpec, ...]]:
     torch.manual_seed(0)
-    return entry.load()
+    model, specs = entry.load()
+    _draw_zero_weights(model)
+    return model, specs
+
+
+def _draw_zero_weights(model: nn.Module) -> None:
+    """Draw the weights that a model starts at 0, such as a head's: behind them any two exports would agree."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1 and not parameter.any():
+                parameter.normal_(std=_DEVIATION)
 
 
 def _first_with_sites(

@@ -51,13 +51,11 @@ def aligned_linear(input: Tensor, weight: Tensor, bias: Tensor | None, inner: In
     if is_written_down(input) or input.device.type != "cpu":
         return F.linear(input, weight, bias)
     inner = inner.without_aligned(weight)
-    if inner == Inner():
+    plain = all(_is_plain(one) for one in (input, weight, bias) if one is not None)
+    if inner == Inner() or torch.is_autocast_enabled("cpu") or not plain:
         return F.linear(input, weight, bias)
-    if torch.compiler.is_compiling():
-        return _padded(input, weight, bias, inner)
-    if torch.is_autocast_enabled("cpu") or not all(_is_plain(one) for one in (input, weight, bias) if one is not None):
-        return F.linear(input, weight, bias)
-    result: Tensor = _AlignedLinear.apply(input, weight, bias, inner)
+    rule = _Compiled if torch.compiler.is_compiling() else _Eager
+    result: Tensor = rule.apply(input, weight, bias, inner)
     return result
 
 
@@ -70,17 +68,6 @@ def _is_plain(value: Tensor) -> bool:
     return type(value) in (Tensor, nn.Parameter) and value.dtype in (torch.float32, torch.float64)
 
 
-def _padded(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
-    """Multiply by a weight with zeros around it, which a compiler writes together with what comes before."""
-    fan_out, fan_in = weight.shape
-    below = _aligned(fan_out, weight) - fan_out if inner.output else 0
-    right = _aligned(fan_in, weight) - fan_in if inner.input else 0
-    wide = F.linear(
-        F.pad(input, (0, right)), F.pad(weight, (0, right, 0, below)), None if bias is None else F.pad(bias, (0, below))
-    )
-    return wide[..., :fan_out]
-
-
 def _memory(like: Tensor, width: int, apart: bool) -> Tensor:
     """Return a tensor of the shape of ``like``, but for the last size."""
     strides = [1]
@@ -91,7 +78,39 @@ def _memory(like: Tensor, width: int, apart: bool) -> Tensor:
     return like.new_empty_strided((*like.shape[:-1], width), strides)
 
 
-class _AlignedLinear(torch.autograd.Function):
+class _Compiled(torch.autograd.Function):
+    """The map as a compiler can trace it: zeros around the weight align what is multiplied by it."""
+
+    @staticmethod
+    def forward(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
+        fan_out = weight.shape[0]
+        below = _aligned(fan_out, weight) - fan_out if inner.output else 0
+        longer = None if bias is None else F.pad(bias, (0, below))
+        return F.linear(input, F.pad(weight, (0, 0, 0, below)), longer)[..., :fan_out]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        input, weight, _, ctx.inner = inputs
+        ctx.save_for_backward(input, weight)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        input, weight = ctx.saved_tensors
+        by_input, by_weight, by_bias, _ = ctx.needs_input_grad
+        fan_out, fan_in = weight.shape
+        right = _aligned(fan_in, weight) - fan_in if ctx.inner.input else 0
+        above = upstream.reshape(-1, fan_out)
+        return (
+            (upstream @ F.pad(weight, (0, right)))[..., :fan_in] if by_input else None,
+            above.t() @ input.reshape(-1, fan_in) if by_weight else None,
+            above.sum(0) if by_bias else None,
+            None,
+        )
+
+
+class _Eager(torch.autograd.Function):
+    """The map in eager mode: results are written where their rows are aligned."""
+
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None, inner: Inner) -> Tensor:
         fan_out, fan_in = weight.shape

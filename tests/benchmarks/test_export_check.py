@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from benchmarks import export_check
@@ -87,6 +88,32 @@ def test_a_failure_of_the_rewritten_model_alone_is_a_failure(monkeypatch: pytest
     assert (row.onnx, row.pt2) == ("failed", "failed")
     assert "a rewritten model" in row.onnx_reason
     assert row.onnx_original == ""
+
+
+class Headed(nn.Module):
+    """A head of zeros, as torchvision's and timm's untrained models have it: every output is 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp, self.head = Mlp(), nn.Linear(4, 3)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mlp(x))
+
+
+def test_nothing_agrees_because_it_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    real = export_check.export_model
+
+    def watched(model: nn.Module, *arguments: object, **options: object) -> object:
+        seen.append(model(torch.randn(2, 8)))
+        return real(model, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(export_check, "export_model", watched)
+    assert check_export(entry(Headed), ("hdfgd",)).onnx == "ok"
+    assert all(output.any() for output in seen)
 
 
 def test_models_without_a_site_and_out_of_scope_are_not_exported() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from functorch.compile import make_boxed_func
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
 
 from passes.kernels.aligned_linear import Inner, aligned_linear
 
@@ -108,18 +110,21 @@ def test_a_compiled_linear_is_the_same_and_whole(inner: Inner) -> None:
 
 
 @pytest.mark.parametrize("inner", SIDES)
-def test_a_compiler_multiplies_by_an_aligned_weight(inner: Inner) -> None:
-    seen: list[torch.Size] = []
+def test_a_compiler_multiplies_by_aligned_weights(inner: Inner) -> None:
+    shapes: list[set[tuple[int, ...]]] = []
 
-    def backend(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
-        linear = next(node for node in module.graph.nodes if node.target is F.linear)
-        seen.append(linear.args[1].meta["example_value"].shape)
-        return module.forward
+    def keep(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        products = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default)
+        shapes.append({tuple(node.meta["val"].shape) for node in module.graph.nodes if node.target in products})
+        return make_boxed_func(module.forward)
 
     torch.compiler.reset()
-    input, weight, bias = tensors((5, 9), torch.float32)
-    torch.compile(lambda *given: aligned_linear(*given, inner), backend=backend)(input, weight, bias)
-    assert seen == [(16 if inner.output else 7, 16 if inner.input else 9)]
+    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep)
+    compiled = torch.compile(lambda *given: aligned_linear(*given, inner), backend=backend, fullgraph=True)
+    with_gradients(compiled, tensors((5, 9), torch.float32))
+    forward, backward = shapes
+    assert forward == {(5, 16 if inner.output else 7)}
+    assert backward == {(5, 16 if inner.input else 9), (7, 9)}
 
 
 def test_short_floats_are_torchs_own() -> None:
