@@ -1,7 +1,7 @@
 """A linear map whose results have rows that begin at a cache line.
 
 The widths that a rewrite chooses are seldom multiples of anything. Where a row of a product's result begins in the
-middle of a line, so does each of its vectors, and the product takes up to half as long again.
+middle of a line, so does each of its vectors, and the product takes longer.
 """
 
 from __future__ import annotations
