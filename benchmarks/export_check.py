@@ -15,12 +15,13 @@ from torch import nn
 import rewriter
 from benchmarks.zoo_model import ZooModel
 from export import export_model
-from rewriter.errors import NoSiteError
+from rewriter.errors import IllConditionedError, NoSiteError
 from rewriter.sources.inputs import InputSpec, example_inputs
 from rewriter.tracing.tracer import reason
 
 EXPORT: Final = "export"
 TARGETS: Final = ("onnx", "pt2")
+OUTCOMES: Final = ("ok", "failed", "ill-conditioned", "original fails too")
 _DEVIATION: Final = 0.02
 
 
@@ -36,7 +37,8 @@ class ExportRow:
         rewritten_by: the method that rewrote it: the first of those asked for that has a site.
         outcome: ``done``, ``no site`` or ``out of scope``; ``failed`` when it did not come as far as the exporters.
         reason: why it is not done.
-        onnx: ``ok``, ``failed``, or ``original fails too`` where the model cannot be exported as it was either.
+        onnx: one of `OUTCOMES`: ``original fails too`` where the model cannot be exported as it was either;
+            ``ill-conditioned`` where eager PyTorch is no closer to the model in float64 than the file is.
         onnx_error: the largest max|Δ|/max|y| against eager over all batch sizes and outputs.
         onnx_reason: what the exporter or the comparison said.
         onnx_original: what it said of the original.
@@ -86,11 +88,11 @@ def _exported(row: ExportRow, entry: ZooModel, methods: Sequence[str]) -> Export
     rewritten = rewriter.apply(model, recipe, inplace=True).model
     row = replace(row, rewritten_by=method)
     for target in TARGETS:
-        error, why = _proved(rewritten, specs, target)
-        outcome, original = "ok", ""
+        outcome, error, why = _proved(rewritten, specs, target)
+        original = ""
         if why:
-            _, original = _proved(_made(entry)[0], specs, target)
-            outcome = "original fails too" if original else "failed"
+            _, _, original = _proved(_made(entry)[0], specs, target)
+            outcome = "original fails too" if original else outcome
         found = {"": outcome, "_error": error, "_reason": why, "_original": original}
         row = replace(row, **{f"{target}{suffix}": value for suffix, value in found.items()})
     return row
@@ -123,11 +125,13 @@ def _first_with_sites(
     return methods[-1], rewriter.plan(model, methods[-1], example_inputs=inputs)
 
 
-def _proved(model: nn.Module, specs: Sequence[InputSpec], target: str) -> tuple[float | None, str]:
-    """Export a model and compare it at the usual batch sizes; returns the largest error, or the reason of a failure."""
+def _proved(model: nn.Module, specs: Sequence[InputSpec], target: str) -> tuple[str, float | None, str]:
+    """Export a model and compare it at the usual batch sizes; returns an outcome, the largest error or the reason."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             parity = export_model(model, specs, Path(folder) / "exported", [target])
+        except IllConditionedError as error:
+            return "ill-conditioned", None, error.found
         except Exception as error:
-            return None, reason(error)
-    return max(one.max_rel for one in parity.comparisons), ""
+            return "failed", None, reason(error)
+    return "ok", max(one.max_rel for one in parity.comparisons), ""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from export.agreement import TOLERANCES, agreement
 from export.comparison import Comparison, Parity
-from export.diagnosis import diagnosis
 from export.pair import REMEDY, Pair, open_pair
+from export.refusal import refusal
 from rewriter.errors import ValidationError
 from rewriter.sources.inputs import InputSpec
 
@@ -55,17 +55,12 @@ def prove(
         UsageError: as `compare`.
         ValidationError: as `compare`; or an output differs by more than the tolerance: the message names the worst one
             and the first node or module that differs.
+        IllConditionedError: every output that differs so is about as close to the model in float64 as eager PyTorch's.
     """
     pair = open_pair(model, specs, path, target)
     parity = _compared(pair, target, batch_sizes, real)
     if parity.failed:
-        worst = max(parity.failed, key=lambda one: one.max_rel)
-        trial = next(filter(worst.is_of, pair.trials(batch_sizes, real)))
-        raise ValidationError(
-            expected=f"max|Δ|/max|y| of at most {worst.tolerance:g} between {target} and eager PyTorch",
-            found=f"{worst.max_rel:.3g} in {worst.output!r} {trial}: {diagnosis(pair, target, trial)}",
-            remedy=REMEDY,
-        )
+        raise refusal(pair, target, parity.failed, list(pair.trials(batch_sizes, real)))
     return parity
 
 

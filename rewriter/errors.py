@@ -46,6 +46,10 @@ class ValidationError(RewriterError):
     exit_code = 4
 
 
+class IllConditionedError(ValidationError):
+    """Parity fails, but by rounding alone: eager PyTorch is no closer to the model in float64 (exit code 4)."""
+
+
 class CaptureError(RewriterError):
     """A module could not be captured and ``strict`` was asked for (exit code 5)."""
 

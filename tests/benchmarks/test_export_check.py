@@ -13,7 +13,7 @@ from benchmarks import export_check
 from benchmarks.export_check import ExportRow, check_export
 from benchmarks.export_table import export_page
 from benchmarks.zoo_model import ZooModel
-from rewriter.errors import ExportError
+from rewriter.errors import ExportError, IllConditionedError, RewriterError
 from rewriter.sources.inputs import InputSpec
 
 SPECS = (InputSpec(name="x", shape=(8,)),)
@@ -75,17 +75,20 @@ def test_a_model_that_never_exported_is_told_from_one_that_the_rewrite_broke() -
     assert row.onnx_error is None
 
 
-def test_a_failure_of_the_rewritten_model_alone_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "outcome"), [(ExportError, "failed"), (IllConditionedError, "ill-conditioned")])
+def test_a_failure_of_the_rewritten_model_alone_is_told_by_its_kind(
+    kind: type[RewriterError], outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = export_check.export_model
 
     def broken(model: nn.Module, *arguments: object, **options: object) -> object:
         if sum(p.numel() for p in model.parameters()) != sum(p.numel() for p in Mlp().parameters()):
-            raise ExportError(expected="an export", found="a rewritten model", remedy="none")
+            raise kind(expected="an export", found="a rewritten model", remedy="none")
         return real(model, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(export_check, "export_model", broken)
     row = check_export(entry(Mlp), ("hdfgd",))
-    assert (row.onnx, row.pt2) == ("failed", "failed")
+    assert (row.onnx, row.pt2) == (outcome, outcome)
     assert "a rewritten model" in row.onnx_reason
     assert row.onnx_original == ""
 
@@ -138,11 +141,13 @@ def test_the_page_counts_each_outcome_and_names_the_worst_error() -> None:
         ),
         ExportRow("own", "c", "g", rewritten_by="ga", onnx="original fails too", onnx_reason="odd", pt2="ok"),
         ExportRow("own", "d", "g", outcome="no site", reason="nothing to rewrite"),
+        ExportRow("own", "e", "g", rewritten_by="ga", onnx="ill-conditioned", onnx_reason="0.2 away", pt2="ok"),
     ]
     page = "\n".join(export_page([{k: "" if v is None else str(v) for k, v in asdict(row).items()} for row in rows]))
-    assert "(2 by ga, 1 by hdfgd)" in page
-    assert "| f | 2 | 1 | 1 | 0 | 2.0e-07 | 2 | 0 | 0 | 1.0e-06 | 0 |" in page
-    assert "| **all** | 4 | 1 | 1 | 1 | 2.0e-07 | 3 | 0 | 0 | 1.0e-06 | 0 |" in page
+    assert "(3 by ga, 1 by hdfgd)" in page
+    assert "| f | 2 | 1 | 1 | 0 | 0 | 2.0e-07 | 2 | 0 | 0 | 0 | 1.0e-06 | 0 |" in page
+    assert "| **all** | 5 | 1 | 1 | 1 | 1 | 2.0e-07 | 4 | 0 | 0 | 0 | 1.0e-06 | 0 |" in page
     assert "### onnx: failed: 1\n\n- no such op: b" in page
     assert "### onnx: original fails too: 1\n\n- odd: c" in page
+    assert "### onnx: ill-conditioned: 1\n\n- 0.2 away: e" in page
     assert "### Not exported, no site: 1\n\n- nothing to rewrite: d" in page

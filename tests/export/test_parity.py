@@ -71,7 +71,9 @@ def test_one_bent_weight_is_caught_and_named(small, tmp_path: Path) -> None:
     bend_one_weight(tmp_path / "model.onnx")
     parity = compare(model, specs, tmp_path / "model.onnx", "onnx")
     assert parity.failed == list(parity.comparisons)
-    with pytest.raises(ValidationError, match=r"between onnx and eager PyTorch; found .* in 'output' at batch [127]: "):
+    with pytest.raises(
+        ValidationError, match=r"between onnx and eager PyTorch; found .* in 'output' at batch [127] \(from "
+    ):
         prove(model, specs, tmp_path / "model.onnx", "onnx")
 
 
@@ -157,7 +159,7 @@ def test_an_export_that_fails_at_one_batch_size_alone_is_caught_there(small, tmp
 
 def test_an_export_that_is_wrong_at_one_batch_size_alone_is_caught_there(small, tmp_path: Path) -> None:
     path = changed(small, errs_at_seven, tmp_path)
-    message = r"at batch 7: it has every value of the model and others beside them, the first in aten\.slice;"
+    message = r"at batch 7 \(.*\): it has every value of the model and others beside them, the first in aten\.slice;"
     with pytest.raises(ValidationError, match=message):
         prove(*small, path, "torchscript")
 
@@ -168,7 +170,9 @@ def test_a_difference_that_only_real_inputs_reach_is_caught(small, tmp_path: Pat
     real = [torch.randn(3, 8), torch.full((5, 8), 200.0)]
     parity = compare(*small, path, "torchscript", real=real)
     assert [(one.inputs, one.batch_size) for one in parity.failed] == [("real", 5)]
-    with pytest.raises(ValidationError, match=r"at batch 5 of real inputs: it has every value .* the first in aten\."):
+    with pytest.raises(
+        ValidationError, match=r"at batch 5 of real inputs \(.*\): it has every value .* the first in aten\."
+    ):
         prove(*small, path, "torchscript", real=real)
 
 
@@ -200,7 +204,9 @@ def test_booleans_and_integers_are_compared_exactly(tmp_path: Path) -> None:
     assert {(one.max_abs, one.tolerance, one.top1_agreement) for one in parity.comparisons} == {(0.0, 0.0, None)}
     with torch.no_grad():
         model.layer.weight[0] *= -1
-    with pytest.raises(ValidationError, match=r"of at most 0 between onnx .* in 'output(_1)?' at batch \d: the first"):
+    with pytest.raises(
+        ValidationError, match=r"of at most 0 between onnx .* in 'output(_1)?' at batch \d \(.*\): the first"
+    ):
         prove(model, specs, tmp_path / "model.onnx", "onnx")
 
 

@@ -1,0 +1,61 @@
+"""Tells an export that computes something else from one that rounds otherwise: both against double precision."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from export.agreement import agreement
+from export.exporter import silenced
+from export.outputs import named_tensors
+from export.pair import Pair
+from export.trials import Trial
+from export.view import ExportView
+
+_AS_CLOSE: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How far both sides of a comparison are from the model in float64, as max|Δ|/max|y| of one output.
+
+    Attributes:
+        eager: of eager PyTorch in the dtype of the weights.
+        exported: of the exported file.
+    """
+
+    eager: float
+    exported: float
+
+    @property
+    def alone(self) -> bool:
+        """Whether the file is about as close to float64 as eager is, within an order of magnitude."""
+        return self.exported <= _AS_CLOSE * self.eager
+
+    def __str__(self) -> str:
+        """Say both figures."""
+        return f"from the model in float64, eager PyTorch is {self.eager:.2g} away and the file {self.exported:.2g}"
+
+
+def roundings(pair: Pair, trial: Trial) -> dict[str, Rounding]:
+    """Run the model in float64 on the inputs and compare both sides with that; returns one `Rounding` per output.
+
+    The result is empty where the model does not run in float64.
+    """
+    try:
+        exact = _in_double(pair, trial)
+    except Exception:  # a model may ask for float32 by name anywhere in its code
+        return {}
+    sides = zip(pair.eager(trial), pair.exported(trial), exact, strict=True)
+    return {name: Rounding(agreement(z, y, 0.0).max_rel, agreement(z, f, 0.0).max_rel) for (name, y), f, z in sides}
+
+
+def _in_double(pair: Pair, trial: Trial) -> list[Tensor]:
+    view = ExportView(copy.deepcopy(pair.view.model).double(), pair.view.input_names)
+    # Inputs are rounded to the weights' dtype first, as both sides do.
+    rounded = [t.to(pair.view.weight_dtype).double() if t.is_floating_point() else t.clone() for t in trial.inputs]
+    with silenced():
+        return [tensor for _, tensor in named_tensors(view.call(*rounded))]

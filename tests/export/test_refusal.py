@@ -1,0 +1,122 @@
+"""An export that differs is told from one whose model only rounds: both sides against the model in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.onnx import export_onnx
+from export.parity import prove
+from rewriter.errors import IllConditionedError, ValidationError
+from rewriter.sources.inputs import InputSpec
+
+SPECS = (InputSpec(name="x", shape=(8,)),)
+RIGHT = "from the model in float64, eager PyTorch is "
+
+
+class Cancelling(nn.Module):
+    """Computes a layer, but loses digits of it on the way: as many as ``magnitude`` has."""
+
+    def __init__(self, magnitude: float) -> None:
+        super().__init__()
+        self.layer, self.magnitude = nn.Linear(8, 4), magnitude
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.layer(x)
+        return (h + self.magnitude) - self.magnitude
+
+
+class Both(Cancelling):
+    """Two outputs, of which the second loses no digits."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x), self.layer(x)  # type: ignore[return-value]
+
+
+def traced(model: nn.Module, change: Callable[[nn.Module, Tensor], object], path: Path) -> Path:
+    """Write a TorchScript file of what ``change`` makes of the model's layer."""
+
+    class Changed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = model.layer
+
+        def forward(self, x: Tensor) -> object:
+            return change(self.layer, x)
+
+    torch.jit.save(torch.jit.trace(Changed().eval(), torch.zeros(2, 8, dtype=model.layer.weight.dtype)), path)
+    return path
+
+
+def refused(model: nn.Module, path: Path) -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        prove(model, SPECS, path, "torchscript")
+    return raised.value
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_a_file_closer_to_float64_than_eager_is_a_matter_of_conditioning(tmp_path: Path) -> None:
+    model = Cancelling(1e6)
+    error = refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
+    assert isinstance(error, IllConditionedError)
+    assert error.exit_code == ValidationError.exit_code
+    assert RIGHT in error.found
+    assert "train the model first" in str(error)
+
+
+def test_a_wrong_file_of_the_same_model_is_not(tmp_path: Path) -> None:
+    model = Cancelling(1e4)  # eager itself is beyond the tolerance, but not by as much
+    error = refused(model, traced(model, lambda layer, x: layer(x) * 1.5, tmp_path / "model.ts"))
+    assert type(error) is ValidationError
+    assert RIGHT in error.found
+
+
+def test_one_wrong_output_is_not_excused_by_another(tmp_path: Path) -> None:
+    model = Both(1e6)
+    right = traced(model, lambda layer, x: (layer(x), layer(x)), tmp_path / "right.ts")
+    wrong = traced(model, lambda layer, x: (layer(x), layer(x) * 1.001), tmp_path / "wrong.ts")
+    assert type(refused(model, right)) is IllConditionedError
+    assert type(refused(model, wrong)) is ValidationError
+
+
+def test_a_model_that_only_runs_in_float32_is_refused_as_any_other(tmp_path: Path) -> None:
+    class Single(Cancelling):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.float())
+
+    model = Single(1e6)
+    error = refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
+    assert type(error) is ValidationError
+    assert RIGHT not in error.found
+
+
+def test_half_precision_is_held_against_its_own_rounding(tmp_path: Path) -> None:
+    model = Cancelling(100.0).half()
+    error = refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
+    assert type(error) is IllConditionedError
+
+
+def test_the_model_compared_with_stays_in_its_dtype(tmp_path: Path) -> None:
+    model = Cancelling(1e6)
+    refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
+    assert model.layer.weight.dtype == torch.float32
+
+
+def test_a_bent_export_of_a_sound_model_is_its_own_fault(
+    small: tuple[nn.Module, tuple[InputSpec, ...]], tmp_path: Path
+) -> None:
+    model, specs = small
+    export_onnx(model, specs, tmp_path / "model.onnx")
+    with torch.no_grad():
+        model[0].weight.mul_(1.01)
+    with pytest.raises(ValidationError) as raised:
+        prove(model, specs, tmp_path / "model.onnx", "onnx")
+    assert type(raised.value) is ValidationError
