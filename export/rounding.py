@@ -37,7 +37,7 @@ class Rounding:
 
     def __str__(self) -> str:
         """Say both figures."""
-        return f"from the model in float64, eager PyTorch is {self.eager:.2g} away and the file {self.exported:.2g}"
+        return f"eager PyTorch is {self.eager:.2g} from the model in float64, the file {self.exported:.2g}"
 
 
 def roundings(pair: Pair, trial: Trial) -> dict[str, Rounding]:
