@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
-from export.graph.constants import used_once
+from export.graph.constants import scalar_of, used_once
 
 
 def share_functions_of_branches(graph: ir.Graph) -> None:
-    """Move a function that every output of a ``Split`` enters, such as ``Exp``, before the ``Split``."""
+    """Move a function that every output of a ``Split`` enters, such as ``Exp``, before the ``Split``.
+
+    So is a ``Clip`` to the same two numbers.
+    """
     for split in list(graph):
         if split.op_type != "Split" or not all(map(used_once, split.outputs)):
             continue
         readers = [next(iter(output.uses())).node for output in split.outputs]
-        function = readers[0].op_type
-        if len(readers) < 2 or not all(_is_plain(reader, function) for reader in readers):
+        first = readers[0]
+        if len(readers) < 2 or not all(
+            _is_plain(reader, split.outputs) and _alike(reader, first) for reader in readers
+        ):
             continue
-        packed = split.inputs[0]
+        function, packed = first.op_type, split.inputs[0]
         assert packed is not None
-        shared = ir.node(function, [packed], name=f"{split.name}_{function}")
+        shared = ir.node(function, [packed, *first.inputs[1:]], name=f"{split.name}_{function}")
         new = shared.outputs[0]
         new.name, new.type, new.shape = f"{packed.name}_{function.lower()}", packed.type, packed.shape
         graph.insert_before(split, shared)
@@ -28,10 +35,19 @@ def share_functions_of_branches(graph: ir.Graph) -> None:
             graph.remove(reader, safe=True)
 
 
-def _is_plain(node: ir.Node, function: str) -> bool:
-    """Return whether a node is ``function`` of one tensor, elementwise and without settings."""
-    same = node.op_type == function and not node.domain and not node.attributes and len(node.inputs) == 1
-    return same and function in _ELEMENTWISE and not node.outputs[0].is_graph_output()
+def _is_plain(node: ir.Node, branches: Sequence[ir.Value]) -> bool:
+    """Return whether a node is an elementwise function of a branch and of numbers at most."""
+    if node.domain or node.attributes or node.outputs[0].is_graph_output():
+        return False
+    if node.op_type == "Clip":
+        return node.inputs[0] in branches and all(scalar_of(bound) is not None for bound in node.inputs[1:])
+    return node.op_type in _ELEMENTWISE and len(node.inputs) == 1
+
+
+def _alike(node: ir.Node, other: ir.Node) -> bool:
+    """Return whether two nodes are the same function with the same numbers."""
+    mine, others = ([scalar_of(value) for value in one.inputs[1:]] for one in (node, other))
+    return node.op_type == other.op_type and mine == others
 
 
 _ELEMENTWISE = frozenset({"Abs", "Erf", "Exp", "Log", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Tanh"})

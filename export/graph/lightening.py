@@ -31,6 +31,7 @@ def lighten(model: ir.Model) -> None:
     take_rows_of_constants(graph)
     keep_shapes_in_lookups(graph)
     tanh_gates_as_sigmoids(graph)
+    share_functions_of_branches(graph)  # bounds, behind which scales are looked for
     move_scales_into_weights(graph)
     share_functions_of_branches(graph)
     compose_linear_branches(graph)

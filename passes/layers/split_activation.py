@@ -38,10 +38,11 @@ class SplitActivation(nn.Module):
         return fused(packed, (), PackedRoutines(expression, self.dim), self._plain)
 
     def _plain(self, packed: Tensor) -> Tensor:
-        wide = precision.widen(packed)
+        branches = unpack(precision.widen(packed), self.decomposition.terms, self.dim)
         if self.clamp is not None:
-            wide = wide.clamp(-self.clamp, self.clamp)
-        return precision.narrow(self.decomposition.program(*unpack(wide, self.decomposition.terms, self.dim)), packed)
+            # After unpacking, so that a compiler writes the packed gradient once.
+            branches = [branch.clamp(-self.clamp, self.clamp) for branch in branches]
+        return precision.narrow(self.decomposition.program(*branches), packed)
 
     def extra_repr(self) -> str:
         """Tell the function."""

@@ -37,8 +37,9 @@ BLOCKS: dict[str, tuple[int, str, dict[str, float], list[str]]] = {
     ),
     "tanh/4": (
         4,
-        "w = Clip(p, low, high) x1, x2, x3, x4 = Split<axis = -1, num_outputs = 4>(w) a = Exp(x1) d = Neg(x2)"
-        " e = Exp(d) f = Exp(x3) g = Neg(x4) h = Exp(g) i = Sub(a, e) j = Add(f, h) y = Div(i, j)",
+        "c1 = Clip(x1, low, high) c2 = Clip(x2, low, high) c3 = Clip(x3, low, high) c4 = Clip(x4, low, high)"
+        " a = Exp(c1) d = Neg(c2) e = Exp(d) f = Exp(c3) g = Neg(c4) h = Exp(g) i = Sub(a, e) j = Add(f, h)"
+        " y = Div(i, j)",
         {"low": -4, "high": 4},
         ["Clip", "Exp", "Split", "Sub", "Add", "Div"],
     ),
