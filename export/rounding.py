@@ -55,7 +55,6 @@ def roundings(pair: Pair, trial: Trial) -> dict[str, Rounding]:
 
 def _in_double(pair: Pair, trial: Trial) -> list[Tensor]:
     view = ExportView(copy.deepcopy(pair.view.model).double(), pair.view.input_names)
-    # Inputs are rounded to the weights' dtype first, as both sides do.
-    rounded = [t.to(pair.view.weight_dtype).double() if t.is_floating_point() else t.clone() for t in trial.inputs]
+    inputs = [tensor.double() if tensor.is_floating_point() else tensor.clone() for tensor in trial.inputs]
     with silenced():
-        return [tensor for _, tensor in named_tensors(view.call(*rounded))]
+        return [tensor for _, tensor in named_tensors(view.call(*inputs))]

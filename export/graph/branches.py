@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from export.graph.constants import scalar_of, used_once
@@ -19,9 +17,7 @@ def share_functions_of_branches(graph: ir.Graph) -> None:
             continue
         readers = [next(iter(output.uses())).node for output in split.outputs]
         first = readers[0]
-        if len(readers) < 2 or not all(
-            _is_plain(reader, split.outputs) and _alike(reader, first) for reader in readers
-        ):
+        if len(readers) < 2 or not all(_is_plain(reader) and _alike(reader, first) for reader in readers):
             continue
         function, packed = first.op_type, split.inputs[0]
         assert packed is not None
@@ -35,13 +31,11 @@ def share_functions_of_branches(graph: ir.Graph) -> None:
             graph.remove(reader, safe=True)
 
 
-def _is_plain(node: ir.Node, branches: Sequence[ir.Value]) -> bool:
+def _is_plain(node: ir.Node) -> bool:
     """Return whether a node is an elementwise function of a branch and of numbers at most."""
-    if node.domain or node.attributes or node.outputs[0].is_graph_output():
+    if node.domain or node.op_type not in _ELEMENTWISE or node.outputs[0].is_graph_output():
         return False
-    if node.op_type == "Clip":
-        return node.inputs[0] in branches and all(scalar_of(bound) is not None for bound in node.inputs[1:])
-    return node.op_type in _ELEMENTWISE and len(node.inputs) == 1
+    return all(scalar_of(number) is not None for number in node.inputs[1:])
 
 
 def _alike(node: ir.Node, other: ir.Node) -> bool:
@@ -50,4 +44,6 @@ def _alike(node: ir.Node, other: ir.Node) -> bool:
     return node.op_type == other.op_type and mine == others
 
 
-_ELEMENTWISE = frozenset({"Abs", "Erf", "Exp", "Log", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Tanh"})
+_ELEMENTWISE = frozenset(
+    {"Abs", "Clip", "Erf", "Exp", "Log", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Tanh"}
+)

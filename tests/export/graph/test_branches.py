@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
+
+from export.graph.branches import share_functions_of_branches
 
 SPLIT = "a, b = Split<axis = -1, num_outputs = 2>(x)"
 SIGNATURE = "(float[batch, 8] x) => (float[batch, 4] y)"
@@ -40,7 +44,7 @@ def test_the_same_function_of_all_branches_is_applied_once(body: str, operations
         "c = Clip(a, low, high) y = Sub(c, b)",
         "c = Clip(a, low, high) d = Clip(b, low, high) e = Sub(c, d) y = Add(e, a)",
         "c = LeakyRelu<alpha = 0.1>(a) d = LeakyRelu<alpha = 0.2>(b) y = Sub(c, d)",
-        "q = ReduceMax<keepdims = 0>(a) c = Clip(a, low, q) d = Clip(b, low, q) y = Sub(c, d)",
+        "q = ReduceMax<keepdims = 0>(x) c = Clip(a, low, q) d = Clip(b, low, q) y = Sub(c, d)",
     ],
 )
 def test_what_differs_between_branches_stays_behind_the_split(body: str, rewrite: Any) -> None:
@@ -50,3 +54,10 @@ def test_what_differs_between_branches_stays_behind_the_split(body: str, rewrite
 def test_a_function_whose_result_leaves_the_graph_stays(rewrite: Any) -> None:
     signature = "(float[batch, 8] x) => (float[batch, 4] c, float[batch, 4] y)"
     assert rewritten("c = Exp(a) d = Exp(b) y = Sub(c, d)", rewrite, signature).operations[0] == "Split"
+
+
+def test_a_function_of_another_domain_stays() -> None:
+    text = f'<ir_version: 10, opset_import: ["" : 23, "own" : 1]> g {SIGNATURE} {{ {SPLIT}'
+    model = ir.from_proto(onnx.parser.parse_model(text + " c = own.Exp(a) d = own.Exp(b) y = Sub(c, d) }"))
+    share_functions_of_branches(model.graph)
+    assert [node.op_type for node in model.graph] == ["Split", "Exp", "Exp", "Sub"]
