@@ -102,6 +102,13 @@ class Table(Tabulated):
         self.per_unit = self.cells // REACH
         self.derivative = Formula(self.cubic_slope) if slope is None else slope
 
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the coefficients that serve ``x``, on its device: float64 for float64, else float32.
+
+        Their shape is (4, 2·(cells + 1)): by ascending power, then the cells for x ≥ 0, then those for x < 0.
+        """
+        return _as_wide(x, self.coefficients, self.exact)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return g of ``x``."""
         return with_derivative(x, self.interpolate, self.derivative)
@@ -123,9 +130,16 @@ class Table(Tabulated):
         cell = position.detach().clamp(max=self.cells).floor()
         # NaN has no cell: the second clamp keeps the index in range, and the position carries the NaN.
         index = torch.add(cell.to(torch.int32).clamp(min=0), x < 0, alpha=self.cells + 1).flatten()
-        table = _as_wide(x, self.coefficients, self.exact)
+        table = self.rows(x)
         rows = [torch.index_select(table[power], 0, index).view_as(x) for power in range(4)]
         return rows, position - cell
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        device = self.coefficients.device
+        if device.type in ("cpu", "cuda"):  # others may hold no float64, or no values
+            self.exact = self.exact.to(device)
+        return self
 
     def extra_repr(self) -> str:
         """Tell the grid."""

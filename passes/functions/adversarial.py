@@ -22,7 +22,7 @@ from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines
-from passes.kernels.traced import traced
+from passes.kernels.traced import TracedFunction, traced
 from rewriter.errors import UsageError
 
 
@@ -48,9 +48,13 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        if is_fusible(x) and x.is_cuda and (function := traced(self._value, self._slope)) is not None:
-            return fused(x, (), PackedRoutines(function, -1), self._by_rule)
+        if is_fusible(x) and x.is_cuda and (function := self._traced()) is not None:
+            return fused(x, (), PackedRoutines(function, -1, function.tables), self._by_rule)
         return self._by_rule(x)
+
+    def _traced(self) -> TracedFunction | None:
+        tables = (self.integral,) if isinstance(self.integral, Table) else ()
+        return traced(self._whole, self._slope, tables)
 
     def _by_rule(self, x: Tensor) -> Tensor:
         return with_derivative(x, self._value, self._reciprocal)
@@ -61,7 +65,14 @@ class Adversarial(nn.Module):
 
     def _value(self, x: Tensor) -> Tensor:
         integral = self.integral.interpolate if isinstance(self.integral, Table) else self.integral
-        return integral(x if self.clamp is None else x.clamp(-self.clamp, self.clamp))
+        return integral(self._held(x))
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """Return ``g(x)`` by a table's own call, which is one step of a routine."""
+        return self.integral(self._held(x))
+
+    def _held(self, x: Tensor) -> Tensor:
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
     def _slope(self, x: Tensor) -> Tensor:
         return self._reciprocal(x)

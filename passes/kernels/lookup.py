@@ -10,7 +10,7 @@ from passes.evaluation.table import Table
 
 def lookup(x: Tensor, table: Table, out: Tensor) -> None:
     """Write ``table(x)`` into ``out``, which may be ``x``; both are float32 or both float64."""
-    rows = table.exact if x.dtype == torch.float64 else table.coefficients
+    rows = table.rows(x)
     position = x.abs().mul_(table.per_unit)
     cell = position.clamp(max=table.cells).floor_()
     # NaN has no cell: the clamp keeps the index in range, and the position carries the NaN.

@@ -27,7 +27,8 @@ class Operation:
 
     Attributes:
         torch: called with the operands (tensors or numbers) and the tensor to write into.
-        triton: its text, with ``{0}``, ``{1}`` and so on for the operands; empty if there is none.
+        triton: its text, with ``{0}``, ``{1}`` and so on for the operands; of a table's operand
+            there are also ``{1}_cells`` and ``{1}_per_unit``.
         number: the same on Python's numbers, if trained coefficients need it.
         is_condition: whether the result is of booleans.
     """
@@ -160,7 +161,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "within": Operation(
         lambda value, u, bound, out: aten.hardtanh_backward.grad_input(value, u, -bound, bound, grad_input=out),
-        "tl.where(tl.abs({1}) < {2}, {0}, 0.0)",
+        "tl.where(tl.abs({1}) >= {2}, 0.0, {0})",
     ),
     "gt": Operation(_binary(torch.gt), "({0} > {1})", is_condition=True),
     "ge": Operation(_binary(torch.ge), "({0} >= {1})", is_condition=True),
@@ -169,6 +170,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "and": Operation(_binary(torch.logical_and), "({0} & {1})", is_condition=True),
     "or": Operation(_binary(torch.logical_or), "({0} | {1})", is_condition=True),
     "not": Operation(_unary(torch.logical_not), "({0} == 0)", is_condition=True),
-    "lookup": Operation(lookup, ""),
+    "lookup": Operation(lookup, "lookup({0}, {1}, {1}_cells, {1}_per_unit)"),
     "where": Operation(_where, "tl.where({0}, {1}, {2})"),
 }

@@ -34,14 +34,12 @@ class PackedRoutines:
         """Say whether there are routines for the device of a tensor."""
         if packed.device.type == "cpu":
             return True
-        if not packed.is_cuda or packed.dim() == 0 or self.tables:
-            return False
-        return triton_routines.is_available() and _has_triton(self.expression)
+        return packed.is_cuda and packed.dim() > 0 and triton_routines.is_available()
 
     def value(self, packed: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
         """Return the value, in the dtype and layout of a chunk; float16 saturates."""
         if packed.is_cuda:
-            return _triton_forward(self.expression).value(packed, self.dim, coefficients)
+            return _triton_forward(self.expression).value(packed, self.dim, coefficients, self.tables)
         chunks = self._chunks(packed)
         result = torch.empty_like(chunks[0])
         _forward(self.expression)(chunks, self._uniform(coefficients), [result], saturate=True)
@@ -51,7 +49,8 @@ class PackedRoutines:
         """Return ``upstream`` times the slopes: packed for the variables, then summed for each coefficient."""
         saturated = packed.dtype == torch.float16
         if packed.is_cuda:
-            return _triton_backward(self.expression, saturated).gradient(upstream, packed, self.dim, coefficients)
+            kernel = _triton_backward(self.expression, saturated)
+            return kernel.gradient(upstream, packed, self.dim, coefficients, self.tables)
         gradient = torch.empty_like(packed)
         inputs = [upstream, *self._chunks(packed)]
         backward = _backward(self.expression, saturated)
@@ -74,11 +73,6 @@ def _forward(expression: Expression | TracedFunction) -> BlockRoutine:
 @lru_cache(maxsize=256)
 def _backward(expression: Expression | TracedFunction, saturated: bool) -> BlockRoutine:
     return BlockRoutine(expression.backward(saturated))
-
-
-@lru_cache(maxsize=256)
-def _has_triton(expression: Expression | TracedFunction) -> bool:
-    return all(triton_routines.has_text(routine) for routine in (expression.forward(), expression.backward(True)))
 
 
 @lru_cache(maxsize=256)

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from passes.evaluation.table import Table
 from passes.kernels.routine import Routine
-from passes.kernels.triton_source import has_text, kernel_text
-
-__all__ = ["TritonRoutine", "has_text", "is_available"]
+from passes.kernels.triton_source import kernel_text
 
 _BLOCK = 1024
 
@@ -27,25 +26,32 @@ class TritonRoutine:
     """A routine as one Triton kernel, which reads every input and writes every result once.
 
     Args:
-        routine: the code; every operation has a form in Triton.
+        routine: the code; the last of its coefficients may be tables.
     """
 
     def __init__(self, routine: Routine) -> None:
         self.routine = routine
         self._kernels: dict[int, Any] = {}
 
-    def value(self, packed: Tensor, dim: int, coefficients: Sequence[Tensor]) -> Tensor:
+    def value(self, packed: Tensor, dim: int, coefficients: Sequence[Tensor], tables: Sequence[Table] = ()) -> Tensor:
         """Return the value, in the dtype and layout of a branch; float16 saturates."""
         branches = len(self.routine.inputs)
         dense, axis, restore = _dense(packed, dim)
         shape = list(dense.shape)
         shape[axis] //= branches
         result = dense.new_empty(shape)
-        self._run(branches, [dense, *coefficients, result], result.numel(), _row(shape, axis), packed.dtype)
+        arguments = [dense, *coefficients, *_described(tables, packed), result]
+        kernel = self._kernel(branches, len(tables))
+        _run(kernel, arguments, result.numel(), _row(shape, axis), packed.dtype)
         return restore(result)
 
     def gradient(
-        self, upstream: Tensor, packed: Tensor, dim: int, coefficients: Sequence[Tensor]
+        self,
+        upstream: Tensor,
+        packed: Tensor,
+        dim: int,
+        coefficients: Sequence[Tensor],
+        tables: Sequence[Table] = (),
     ) -> tuple[Tensor, ...]:
         """Return the packed gradient of the variables, then the sum for each coefficient."""
         branches = len(self.routine.inputs) - 1
@@ -55,31 +61,43 @@ class TritonRoutine:
         wide = _wide(packed.dtype)
         count = max(1, -(-moved.numel() // _BLOCK))
         sums = torch.zeros(count, len(self.routine.sums), dtype=wide, device=packed.device)
-        tensors = [moved, dense, *coefficients, gradient, *([sums] if self.routine.sums else [])]
-        self._run(branches, tensors, moved.numel(), _row(moved.shape, axis), packed.dtype)
+        arguments = [moved, dense, *coefficients, *_described(tables, packed), gradient]
+        arguments += [sums] if self.routine.sums else []
+        _run(self._kernel(branches, len(tables)), arguments, moved.numel(), _row(moved.shape, axis), packed.dtype)
         totals = sums.sum(0)
         return restore(gradient), *[totals[i].to(c.dtype) for i, c in enumerate(coefficients)]
 
-    def _run(self, branches: int, tensors: Sequence[Tensor], total: int, row: int, dtype: torch.dtype) -> None:
-        if total == 0:
-            return
+    def _kernel(self, branches: int, tables: int) -> Any:
         import triton
-        import triton.language as tl
 
         if branches not in self._kernels:
-            self._kernels[branches] = triton.jit(_function(kernel_text(self.routine, branches)))
-        wide = tl.float64 if _wide(dtype) == torch.float64 else tl.float32
-        grid = (-(-total // _BLOCK),)
-        self._kernels[branches][grid](total, row, *tensors, WIDE=wide, BLOCK=_BLOCK)
+            self._kernels[branches] = triton.jit(_function(kernel_text(self.routine, branches, tables)))
+        return self._kernels[branches]
+
+
+def _described(tables: Sequence[Table], packed: Tensor) -> list[Any]:
+    return [part for table in tables for part in (table.rows(packed), table.cells, table.per_unit)]
+
+
+def _run(kernel: Any, arguments: Sequence[Any], total: int, row: int, dtype: torch.dtype) -> None:
+    if total == 0:
+        return
+    import triton.language as tl
+
+    wide = tl.float64 if _wide(dtype) == torch.float64 else tl.float32
+    grid = (-(-total // _BLOCK),)
+    kernel[grid](total, row, *arguments, WIDE=wide, BLOCK=_BLOCK)
 
 
 def _function(text: str) -> Callable[..., None]:
     """Make a function of a kernel's text, which Triton reads again where Python keeps the lines of files."""
     import triton.language as tl
 
+    from passes.kernels.triton_lookup import lookup
+
     name = f"<kernel {hash(text):x}>"
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
-    space: dict[str, Any] = {"tl": tl, "__name__": __name__}
+    space: dict[str, Any] = {"tl": tl, "lookup": lookup, "__name__": __name__}
     exec(compile(text, name, "exec"), space)
     function: Callable[..., None] = space["kernel"]
     return function

@@ -8,27 +8,25 @@ from passes.kernels.operations import OPERATIONS
 from passes.kernels.routine import Routine
 
 
-def has_text(routine: Routine) -> bool:
-    """Say whether every operation of a routine has a form in Triton."""
-    steps = (routine.code.steps[register] for register in routine.needed())
-    return all(OPERATIONS[step.operation].triton for step in steps if isinstance(step, Step))
-
-
-def kernel_text(routine: Routine, branches: int) -> str:
+def kernel_text(routine: Routine, branches: int, tables: int) -> str:
     """Write the kernel.
 
     An element of one branch is ``at``; of branch i of n in a packed tensor it is ``place + i·row``, where ``row`` is
     the size of a branch in a row of the packed tensor. The kernel takes the number of elements, ``row``, a pointer for
-    each input that is not a branch (the upstream gradient), the packed tensor, a pointer for each coefficient, the
-    target, and, for sums, a matrix with a row for each program.
+    each input that is not a branch (the upstream gradient), the packed tensor, a pointer for each coefficient, for each
+    table its rows and what tells its grid, the target, and, for sums, a matrix with a row for each program.
 
     Args:
         routine: the code; its inputs are the branches, after an upstream gradient, if there is one.
         branches: n.
+        tables: how many of the coefficients, the last ones, are tables.
     """
     has_upstream = len(routine.inputs) > branches
     arguments = ["total", "row", *(["upstream"] if has_upstream else []), "packed"]
-    arguments += [f"coefficient{i}" for i in range(len(routine.coefficients))]
+    numbers = len(routine.coefficients) - tables
+    arguments += [f"coefficient{i}" for i in range(numbers)]
+    for register in routine.coefficients[numbers:]:
+        arguments += [f"r{register}", f"r{register}_cells: tl.constexpr", f"r{register}_per_unit: tl.constexpr"]
     arguments += ["target", *(["sums"] if routine.sums else []), "WIDE: tl.constexpr", "BLOCK: tl.constexpr"]
     lines = [
         "at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)",
@@ -39,7 +37,7 @@ def kernel_text(routine: Routine, branches: int) -> str:
         lines.append(f"r{routine.inputs[0]} = tl.load(upstream + at, mask=inside, other=0).to(WIDE)")
     for i, register in enumerate(routine.inputs[-branches:]):
         lines.append(f"r{register} = tl.load(packed + (place + {i} * row), mask=inside, other=0).to(WIDE)")
-    for i, register in enumerate(routine.coefficients):
+    for i, register in enumerate(routine.coefficients[:numbers]):
         lines.append(f"r{register} = tl.load(coefficient{i}).to(WIDE)")
     lines += [_line(routine, register) for register in routine.needed() if _is_computed(routine, register)]
     for i, register in enumerate(routine.results):
