@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,15 +47,28 @@ def roundings(pair: Pair, trial: Trial) -> dict[str, Rounding]:
     The result is empty where the model does not run in float64.
     """
     try:
-        exact = _in_double(pair, trial)
+        exact = _exact(pair, trial)
     except Exception:  # a model may ask for float32 by name anywhere in its code
         return {}
     sides = zip(pair.eager(trial), pair.exported(trial), exact, strict=True)
     return {name: Rounding(agreement(z, y, 0.0).max_rel, agreement(z, f, 0.0).max_rel) for (name, y), f, z in sides}
 
 
-def _in_double(pair: Pair, trial: Trial) -> list[Tensor]:
-    view = ExportView(copy.deepcopy(pair.view.model).double(), pair.view.input_names)
+def _exact(pair: Pair, trial: Trial) -> list[Tensor]:
     inputs = [tensor.double() if tensor.is_floating_point() else tensor.clone() for tensor in trial.inputs]
-    with silenced():
-        return [tensor for _, tensor in named_tensors(view.call(*inputs))]
+    model = pair.view.model
+    with _in_double([*model.parameters(), *model.buffers()]), silenced():
+        return [tensor for _, tensor in named_tensors(ExportView(model, pair.view.input_names).call(*inputs))]
+
+
+@contextlib.contextmanager
+def _in_double(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Hold tensors in float64 for a while; it has every value of their own dtypes, and large models no room for two."""
+    changed = [(tensor, tensor.dtype) for tensor in tensors if tensor.is_floating_point()]
+    try:
+        for tensor, _ in changed:
+            tensor.data = tensor.data.double()
+        yield
+    finally:
+        for tensor, dtype in changed:
+            tensor.data = tensor.data.to(dtype)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from export.onnx import export_onnx
+from export.pair import open_pair
 from export.parity import prove
+from export.rounding import roundings
 from rewriter.errors import IllConditionedError, ValidationError
 from rewriter.sources.inputs import InputSpec
 
@@ -104,10 +106,22 @@ def test_half_precision_is_held_against_its_own_rounding(tmp_path: Path) -> None
     assert type(error) is IllConditionedError
 
 
-def test_the_model_compared_with_stays_in_its_dtype(tmp_path: Path) -> None:
-    model = Cancelling(1e6)
-    refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
-    assert model.layer.weight.dtype == torch.float32
+@pytest.mark.parametrize("runs", [True, False])
+def test_both_sides_stay_what_they_are(runs: bool, tmp_path: Path) -> None:
+    class Own(Cancelling):
+        def forward(self, x: Tensor) -> Tensor:
+            assert runs or x.dtype != torch.float64
+            return super().forward(x)
+
+    model = Own(1e6)
+    weight = model.layer.weight.clone()
+    pair = open_pair(model, SPECS, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"), "torchscript")
+    trial = next(pair.trials((2,), ()))
+    before = pair.eager(trial)[0][1]
+    assert bool(roundings(pair, trial)) == runs
+    assert pair.view.model.layer.weight.dtype == torch.float32
+    assert torch.equal(pair.eager(trial)[0][1], before)
+    assert torch.equal(model.layer.weight, weight)
 
 
 def test_a_bent_export_of_a_sound_model_is_its_own_fault(
