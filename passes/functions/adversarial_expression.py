@@ -16,7 +16,7 @@ from passes.functions.integral import Integral
 from passes.functions.split_terms import FamilyTerm, ScaledTerm, idle_sign
 from passes.kernels.expression import Expression
 from passes.kernels.forms import quick_form
-from passes.kernels.words import ramp, tabulated
+from passes.kernels.words import held, inside, ramp, tabulated
 
 Term = FamilyTerm | ScaledTerm
 Description = tuple[Any, ...]
@@ -43,16 +43,24 @@ class TermForm:
         return [self.value.diff(self.coefficients[0]), *[-self.slope for _ in self.coefficients[1:]]]
 
 
-def sum_expression(terms: Sequence[Term], clamp: float | None) -> Expression:
-    """Return what evaluates ``ΣGᵢ(xᵢ) + constant``, and its exact gradient.
+def adversarial_expression(
+    terms: Sequence[Term],
+    structure: sympy.Expr | None = None,
+    *,
+    input_clamp: float | None = None,
+    term_clamp: float | None = None,
+) -> Expression:
+    """Return what evaluates ``ΣGᵢ(xᵢ) + constant`` or ``F(G₁(x₁) + constant₁, …)``, and its exact gradient.
 
-    The coefficients are those of the terms in turn, then the constant; then come the terms' tables.
+    The coefficients are those of the terms in turn, then the constants; then come the terms' tables.
 
     Args:
         terms: the modules of the ``Gᵢ``.
-        clamp: the bound on the variables, or None.
+        structure: F, in ``x1 … xn``, or None for the sum.
+        input_clamp: the bound on the variables, or None.
+        term_clamp: the bound on what enters F, or None.
     """
-    return _sum_expression(tuple(map(_description, terms)), clamp)
+    return _adversarial_expression(tuple(map(_description, terms)), structure, input_clamp, term_clamp)
 
 
 def _description(term: Term) -> Description:
@@ -65,18 +73,45 @@ def _description(term: Term) -> Description:
 
 
 @lru_cache(maxsize=64)
-def _sum_expression(descriptions: tuple[Description, ...], clamp: float | None) -> Expression:
+def _adversarial_expression(
+    descriptions: tuple[Description, ...],
+    structure: sympy.Expr | None,
+    input_clamp: float | None,
+    term_clamp: float | None,
+) -> Expression:
     split = variables(len(descriptions))
-    constant = sympy.Symbol("constant", real=True)
     forms = [_form(description, str(i)) for i, description in enumerate(descriptions, 1)]
-    at = [{x: variable} for variable in split]
-    slopes = [form.slope.xreplace(place) for form, place in zip(forms, at, strict=True)]
-    for form, place in zip(forms, at, strict=True):
-        slopes += [slope.xreplace(place) for slope in form.coefficient_slopes()]
-    value = constant + sympy.Add(*[form.value.xreplace(place) for form, place in zip(forms, at, strict=True)])
+    values = [form.value.xreplace({x: variable}) for form, variable in zip(forms, split, strict=True)]
+    if structure is None:
+        constants = [sympy.Symbol("constant", real=True)]
+        value, outer = constants[0] + sympy.Add(*values), [sympy.S.One] * len(split)
+        by_constants = [sympy.S.One]
+    else:
+        constants = [sympy.Symbol(f"constant{i}", real=True) for i in range(1, len(split) + 1)]
+        value, outer = _composed(structure, [g + c for g, c in zip(values, constants, strict=True)], term_clamp)
+        by_constants = outer
+    slopes, by_coefficients = [], []
+    for form, variable, factor in zip(forms, split, outer, strict=True):
+        slopes.append(factor * form.slope.xreplace({x: variable}))
+        by_coefficients += [factor * slope.xreplace({x: variable}) for slope in form.coefficient_slopes()]
     coefficients = [symbol for form in forms for symbol in form.coefficients]
     tables = [form.table for form in forms if form.table is not None]
-    return Expression(value, split, (*coefficients, constant, *tables), (*slopes, sympy.S.One), clamp)
+    return Expression(
+        value, split, (*coefficients, *constants, *tables), (*slopes, *by_coefficients, *by_constants), input_clamp
+    )
+
+
+def _composed(
+    structure: sympy.Expr, inner: Sequence[sympy.Expr], clamp: float | None
+) -> tuple[sympy.Expr, list[sympy.Expr]]:
+    """Return F of what enters it, and the slope of that by each entry."""
+    split = variables(len(inner))
+    quick = quick_form(structure, clamp)
+    entries = dict(zip(split, inner if clamp is None else [held(g, clamp) for g in inner], strict=True))
+    slopes = [quick.diff(variable).xreplace(entries) for variable in split]
+    if clamp is not None:
+        slopes = [slope * inside(g, clamp) for slope, g in zip(slopes, inner, strict=True)]
+    return quick.xreplace(entries), slopes
 
 
 def _form(description: Description, label: str) -> TermForm:

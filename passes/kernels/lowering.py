@@ -12,7 +12,8 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
 from passes.evaluation.symbols import sigmoid, softplus
-from passes.kernels.words import positive, ramp, tabulated
+from passes.kernels.factors import GATES, is_quotient, pair
+from passes.kernels.words import held, positive, ramp, tabulated
 from rewriter.errors import UsageError
 
 _ALIKE = (
@@ -26,6 +27,7 @@ _NAMES: Mapping[type[sympy.Basic], str] = {
     softplus: "softplus",
     tabulated: "lookup",
     ramp: "ramp",
+    held: "clamp",
     sympy.StrictGreaterThan: "gt",
     sympy.GreaterThan: "ge",
     sympy.StrictLessThan: "lt",
@@ -119,8 +121,8 @@ class Lowering:
             return self._power(*expression.args)
         if isinstance(expression, sympy.Piecewise):
             return self._pieces(expression)
-        if isinstance(expression, positive):
-            return self.step("positive", self.number(1.0), self.lower(expression.args[0]))
+        if isinstance(expression, GATES):
+            return self._gated(self.number(1.0), expression)
         if isinstance(expression, sympy.exp) and expression.args[0].could_extract_minus_sign():
             return self.step("exp_of_minus", self.lower(-expression.args[0]))
         name = _NAMES.get(type(expression))
@@ -150,11 +152,11 @@ class Lowering:
         constant, plain, scaled, products = sympy.S.Zero, [], [], []
         for term in expression.as_ordered_terms():
             scale, factors = self._split(term)
-            pair = _pair(factors)
+            two = pair(factors)
             if not factors:
                 constant += scale
-            elif pair is not None and term not in self._made:
-                products.append((scale, self.lower(pair[0]), self.lower(pair[1])))
+            elif two is not None and term not in self._made:
+                products.append((scale, self.lower(two[0]), self.lower(two[1])))
             elif scale == 1:
                 plain.append(self.lower(term))
             else:
@@ -188,18 +190,20 @@ class Lowering:
         scale, factors = self._split(expression)
         if not factors:
             return reduce(lambda a, b: self.step("mul", a, b), map(self.lower, expression.args))
-        above = [factor for factor in factors if not _is_quotient(factor) and not isinstance(factor, positive)]
-        below = [self.lower(factor.base**-factor.exp) for factor in factors if _is_quotient(factor)]
-        gates = [factor.args[0] for factor in factors if isinstance(factor, positive)]
+        above = [factor for factor in factors if not is_quotient(factor) and not isinstance(factor, GATES)]
+        below = [self.lower(factor.base**-factor.exp) for factor in factors if is_quotient(factor)]
         registers = self._factors(above)
         value = reduce(lambda a, b: self.step("mul", a, b), registers) if registers else self.lower(scale)
         if below:
             value = self.step("div", value, reduce(lambda a, b: self.step("mul", a, b), below))
         if registers:
             value = self._scaled(value, scale)
-        for gate in gates:
-            value = self.step("positive", value, self.lower(gate))
+        for gate in (factor for factor in factors if isinstance(factor, GATES)):
+            value = self._gated(value, gate)
         return value
+
+    def _gated(self, value: int, gate: sympy.Expr) -> int:
+        return self.step("positive" if isinstance(gate, positive) else "within", value, *map(self.lower, gate.args))
 
     def _factors(self, factors: list[sympy.Expr]) -> list[int]:
         """Lower factors; ``a·(1-a)`` is one operation."""
@@ -231,19 +235,3 @@ class Lowering:
         for piece, condition in reversed(pieces):
             value = self.step("where", self.lower(condition), self.lower(piece), value)
         return value
-
-
-def _is_quotient(factor: sympy.Expr) -> bool:
-    return isinstance(factor, sympy.Pow) and bool(factor.exp.is_negative)
-
-
-def _pair(factors: list[sympy.Expr]) -> tuple[sympy.Expr, sympy.Expr] | None:
-    """Write a product as two factors, if it is one and has no divisor."""
-    if any(_is_quotient(factor) or isinstance(factor, positive) for factor in factors):
-        return None
-    if len(factors) > 1:
-        return sympy.Mul(*factors[:-1]), factors[-1]
-    if factors and isinstance(factors[0], sympy.Pow) and factors[0].exp in (2, 3):
-        base, exponent = factors[0].args
-        return base ** (exponent - 1), base
-    return None

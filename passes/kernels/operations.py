@@ -160,7 +160,9 @@ OPERATIONS: Mapping[str, Operation] = {
         "tl.where({1} > 0, {0}, 0.0)",
     ),
     "within": Operation(
-        lambda value, u, bound, out: aten.hardtanh_backward.grad_input(value, u, -bound, bound, grad_input=out),
+        lambda value, u, bound, out: aten.hardtanh_backward.grad_input(
+            _filled(value, out), u, -bound, bound, grad_input=out
+        ),
         "tl.where(tl.abs({1}) >= {2}, 0.0, {0})",
     ),
     "gt": Operation(_binary(torch.gt), "({0} > {1})", is_condition=True),

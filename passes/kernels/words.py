@@ -27,6 +27,18 @@ class positive(sympy.Function):  # type: ignore[misc]
         return sympy.S.Zero
 
 
+class held(sympy.Function):  # type: ignore[misc]
+    """``u`` held to ``[-bound, bound]``: ``held(u, bound)``."""
+
+    is_real = True
+
+
+class inside(sympy.Function):  # type: ignore[misc]
+    """1 where ``|u| < bound``, else 0: ``inside(u, bound)``, the slope of ``held``."""
+
+    is_real = True
+
+
 class tabulated(sympy.Function):  # type: ignore[misc]
     """The function of a table, at ``u``: ``tabulated(u, table)``."""
 

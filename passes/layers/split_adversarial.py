@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from passes.evaluation import precision
 from passes.evaluation.table import Table
-from passes.functions.adversarial_expression import sum_expression
+from passes.functions.adversarial_expression import adversarial_expression
 from passes.functions.decomposition import Decomposition
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines
@@ -16,7 +16,7 @@ from passes.layers.packing import unpack
 class SplitAdversarial(nn.Module):
     """``A(x₁,…,xₙ)`` on packed branches; every parameter is a trainable adversarial coefficient.
 
-    The backward pass of a sum keeps the packed input alone, besides the coefficients.
+    The backward pass keeps the packed input alone, besides the coefficients.
 
     Args:
         decomposition: the F that A is derived from.
@@ -39,7 +39,7 @@ class SplitAdversarial(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Map ``n·h`` channels along ``dim`` to ``h``; same dtype (float16 and bfloat16 are computed in float32)."""
-        if self.function.structure is None and is_fusible(packed):
+        if is_fusible(packed):
             return self._fused(packed)
         result: Tensor = self.function(*unpack(packed, self.decomposition.terms, self.dim))
         return result
@@ -47,7 +47,12 @@ class SplitAdversarial(nn.Module):
     def _fused(self, packed: Tensor) -> Tensor:
         function = self.function
         dtype = precision.widen(packed[:0]).dtype
-        expression = sum_expression(function.members(), function.input_clamp)
+        expression = adversarial_expression(
+            function.members(),
+            None if function.structure is None else self.decomposition.expression,
+            input_clamp=function.input_clamp,
+            term_clamp=function.term_clamp,
+        )
         tables = tuple(module for module in function.modules() if isinstance(module, Table))
         routines = PackedRoutines(expression, self.dim, tables)
         return fused(packed, function.coefficients(dtype), routines, self._plain)

@@ -10,8 +10,13 @@ WIDTH = 4
 EXAMPLES = ["tanh/4", "gelu/4", "softplus/2", "hardtanh/2"]
 
 
-def layer(name, alpha=1.0, dtype=torch.float32):
-    own = SplitAdversarial(decomposition(name), dim=-1, alpha=alpha).to(dtype)
+@pytest.fixture(params=["sum", "structure"])
+def combine(request):
+    return request.param
+
+
+def layer(name, combine, alpha=1.0, dtype=torch.float32):
+    own = SplitAdversarial(decomposition(name), dim=-1, alpha=alpha, combine=combine).to(dtype)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in own.parameters():
@@ -40,9 +45,9 @@ def gradients(own, function, points, upstream):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", decomposition_names())
-def test_values_and_gradients_are_those_of_the_plain_program(name, alpha):
+def test_values_and_gradients_are_those_of_the_plain_program(name, combine, alpha):
     try:
-        own = layer(name, alpha, torch.float64)
+        own = layer(name, combine, alpha, torch.float64)
     except UsageError:
         assert alpha == 0
         return
@@ -56,8 +61,8 @@ def test_values_and_gradients_are_those_of_the_plain_program(name, alpha):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("name", decomposition_names())
-def test_every_dtype_is_as_exact_as_it_can_be(name, dtype, tolerance):
-    own = layer(name)
+def test_every_dtype_is_as_exact_as_it_can_be(name, combine, dtype, tolerance):
+    own = layer(name, combine)
     points, upstream = packed(own, 100, dtype), torch.randn(100, WIDTH).to(dtype)
     found = gradients(own, own, points, upstream)
     exact = gradients(own, plain(own), points.double(), upstream.double())
@@ -69,16 +74,16 @@ def test_every_dtype_is_as_exact_as_it_can_be(name, dtype, tolerance):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_first_and_second_derivatives_are_those_of_finite_differences(name):
-    own = layer(name, dtype=torch.float64)
+def test_first_and_second_derivatives_are_those_of_finite_differences(name, combine):
+    own = layer(name, combine, dtype=torch.float64)
     points = packed(own, 2, spread=1.0).requires_grad_()
     assert torch.autograd.gradcheck(own, points, rtol=1e-4)
     assert torch.autograd.gradgradcheck(own, points, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_backward_keeps_the_packed_input_and_coefficients_alone(name):
-    own, kept = layer(name), []
+def test_backward_keeps_the_packed_input_and_coefficients_alone(name, combine):
+    own, kept = layer(name, combine), []
     points = packed(own, dtype=torch.float32).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         own(points)
@@ -86,8 +91,8 @@ def test_backward_keeps_the_packed_input_and_coefficients_alone(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_function_transforms_see_the_plain_program(name):
-    own = layer(name, dtype=torch.float64)
+def test_function_transforms_see_the_plain_program(name, combine):
+    own = layer(name, combine, dtype=torch.float64)
     points = packed(own, 3, spread=1.0)
     for transform in (torch.func.jacrev, torch.func.jacfwd):
         assert torch.allclose(transform(own)(points), transform(plain(own))(points), rtol=1e-6, atol=1e-9)
@@ -97,8 +102,8 @@ def test_function_transforms_see_the_plain_program(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_compiled_without_graph_breaks_to_plain_operations(name):
-    own = layer(name)
+def test_compiled_without_graph_breaks_to_plain_operations(name, combine):
+    own = layer(name, combine)
     points = packed(own, dtype=torch.float32).requires_grad_()
     torch.compiler.reset()
     found = torch.compile(own, fullgraph=True, backend="aot_eager")(points)
@@ -109,9 +114,9 @@ def test_compiled_without_graph_breaks_to_plain_operations(name):
         assert torch.allclose(slope, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_values_far_out_are_finite():
+def test_values_far_out_are_finite(combine):
     for name in EXAMPLES:
-        own = layer(name)
+        own = layer(name, combine)
         points = torch.tensor([-1e4, -40.0, 40.0, 1e4])[:, None].repeat(1, own.decomposition.terms).requires_grad_()
         value = own(points)
         value.sum().backward()

@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 COMPARE = """
 import sys, torch
 from passes.functions import activation_names, adversarial, decomposition, decomposition_names
-from passes.functions.adversarial_expression import sum_expression
+from passes.functions.adversarial_expression import adversarial_expression
 from passes.kernels.packed import PackedRoutines
 from passes.kernels.split import split_expression
 from passes.kernels.triton_routines import TritonRoutine
@@ -66,12 +66,13 @@ for name in decomposition_names():
         packed = (LAYOUTS["rows"][0](d.terms) * 3).to(dtype)
         packed = packed.where(packed != packed.round(), 0.4)
         check(name, split_expression(d.expression, clamp), [], packed, -1)
-    function = d.adversarial(0.7)
     packed = LAYOUTS["rows"][0](d.terms)
-    coefficients = [c.detach() for c in function.coefficients(torch.float32)]
-    tables = tuple(module for module in function.modules() if isinstance(module, Table))
-    expression = sum_expression(list(function.terms), None)
-    check("A " + name, expression, coefficients, packed, -1, rounding=10.0, tables=tables)  # sums
+    for structure in (None, d.expression):
+        function = d.adversarial(0.7, "sum" if structure is None else "structure")
+        coefficients = [c.detach() for c in function.coefficients(torch.float32)]
+        tables = tuple(module for module in function.modules() if isinstance(module, Table))
+        expression = adversarial_expression(function.members(), structure, term_clamp=function.term_clamp)
+        check("A " + name, expression, coefficients, packed, -1, rounding=10.0, tables=tables)  # sums
 for name in activation_names():
     for alpha in (1.0, 0.02, 0.0):
         try:

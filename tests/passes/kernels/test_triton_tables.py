@@ -20,7 +20,7 @@ import math, torch
 from passes.evaluation.symbols import variables
 from passes.evaluation.table import Table
 from passes.functions import adversarial
-from passes.functions.adversarial_expression import sum_expression
+from passes.functions.adversarial_expression import adversarial_expression
 from passes.functions.split_adversarial import split_adversarial
 from passes.kernels.packed import PackedRoutines
 from passes.kernels.triton_routines import TritonRoutine
@@ -44,7 +44,7 @@ NOT_FINITE = [math.nan, math.inf, -math.inf]
 FINITE = [0.0, -0.0, 1e-6, -1e-6, 0.3, -0.3, 1.5, -1.5, 31.97, -31.97, 32, -32, 33, -33, 6e4, -6e4]
 
 def check(name, packed, dim, bound=None):
-    expression = sum_expression(FUNCTION.members(), bound)
+    expression = adversarial_expression(FUNCTION.members(), input_clamp=bound)
     coefficients = [c.detach() for c in FUNCTION.coefficients(torch.promote_types(packed.dtype, torch.float32))]
     own = PackedRoutines(expression, dim, TABLES)
     value = own.value(packed, coefficients)
