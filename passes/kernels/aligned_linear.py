@@ -125,17 +125,20 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         input, weight, _, ctx.inner = inputs
-        ctx.save_for_backward(input, weight)
+        by_input, by_weight, *_ = ctx.needs_input_grad
+        ctx.shape = input.shape
+        # A frozen weight has no gradient that the input would be kept for, as in torch's own linear.
+        ctx.save_for_backward(input if by_weight else None, weight if by_input else None)
         ctx.save_for_forward(input, weight)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
         by_input, by_weight, by_bias, _ = ctx.needs_input_grad
-        above, rows = upstream.reshape(-1, weight.shape[0]), input.reshape(-1, weight.shape[1])
+        above = upstream.reshape(-1, upstream.shape[-1])
         return (
-            _times(above, weight, ctx.inner.input).view(input.shape) if by_input else None,
-            above.t() @ rows if by_weight else None,
+            _times(above, weight, ctx.inner.input).view(ctx.shape) if by_input else None,
+            above.t() @ input.reshape(-1, ctx.shape[-1]) if by_weight else None,
             above.sum(0) if by_bias else None,
             None,
         )

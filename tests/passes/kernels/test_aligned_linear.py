@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -153,3 +154,16 @@ def test_exporters_and_tracers_see_one_linear() -> None:
     assert [node.target for node in symbolic.graph.nodes if node.op == "call_function"] == [F.linear]
     traced = torch.jit.trace(Layer(), arguments, check_trace=False)
     assert {node.kind() for node in traced.graph.nodes()} == {"aten::linear"}
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_what_no_gradient_needs_is_not_kept(frozen: int) -> None:
+    arguments = tensors((5, 9))
+    arguments[frozen].requires_grad_(False)
+    seen = [one.mul(1) for one in arguments]
+    held = weakref.ref(seen[1 - frozen])
+    value = aligned_linear(*seen, BOTH)
+    del seen
+    assert held() is None
+    value.sum().backward()
+    assert [one.grad is None for one in arguments] == [frozen == 0, frozen == 1, False]
