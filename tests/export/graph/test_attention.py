@@ -94,3 +94,17 @@ def test_a_part_may_be_counted_from_the_end(rewrite: Any) -> None:
     found = rewrite(f"{CUT} a = Attention(q, k, w) {BACK}", constants, PACKED)
     assert found.operations == ["Split", "Attention", "Abs"]
     found.require_agreement()
+
+
+def test_some_of_the_positions_are_no_part_of_the_product(rewrite: Any) -> None:
+    constants = {
+        **SIZES,
+        "parts": np.array([-1, 5, 1, 2, 4], dtype=np.int64),
+        "four": np.array([4], dtype=np.int64),
+        "width": np.array([-1, 4, 8], dtype=np.int64),
+    }
+    cut = "v = Reshape(x, parts) t = Transpose<perm = [2, 0, 3, 1, 4]>(v) s = Slice(t, n0, four, n3) q = Squeeze(s, n0)"
+    signature = "(float[batch, 5, 8] x) => (float[batch, 4, 8] y)"
+    found = rewrite(f"{cut} a = Attention(q, q, q) {BACK}", constants, signature)
+    assert "Slice" in found.operations
+    found.require_agreement()
