@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from export.comparison import Comparison
 from export.diagnosis import diagnosis
@@ -16,12 +16,12 @@ def refusal(pair: Pair, target: str, failed: Sequence[Comparison], trials: Seque
     """Make the error for the comparisons that failed; ``trials`` are those of the whole comparison."""
     worst = max(failed, key=lambda one: one.max_rel)
     trial = next(filter(worst.is_of, trials))
-    causes = list(_causes(pair, failed, trials))
-    cause = next(cause for one, cause in causes if one is worst)
+    others = [other for other in trials if other is not trial and any(one.is_of(other) for one in failed)]
+    here, *elsewhere = (roundings(pair, one) for one in (trial, *others))
+    beside = f" ({here[worst.output]})" if worst.output in here else ""
     expected = f"max|Δ|/max|y| of at most {worst.tolerance:g} between {target} and eager PyTorch"
-    beside = "" if cause is None else f" ({cause})"
     found = f"{worst.max_rel:.3g} in {worst.output!r} {trial}{beside}: {diagnosis(pair, target, trial)}"
-    if all(cause is not None and cause.alone for _, cause in causes):
+    if all(_is_rounding_alone(name, [here, *elsewhere]) for name in {one.output for one in failed}):
         return IllConditionedError(
             expected=expected,
             found=found,
@@ -30,10 +30,7 @@ def refusal(pair: Pair, target: str, failed: Sequence[Comparison], trials: Seque
     return ValidationError(expected=expected, found=found, remedy=REMEDY)
 
 
-def _causes(
-    pair: Pair, failed: Sequence[Comparison], trials: Sequence[Trial]
-) -> Iterator[tuple[Comparison, Rounding | None]]:
-    for trial in trials:
-        here = [one for one in failed if one.is_of(trial)]
-        rounded = roundings(pair, trial) if here else {}
-        yield from ((one, rounded.get(one.output)) for one in here)
+def _is_rounding_alone(output: str, rounded: Iterable[Mapping[str, Rounding]]) -> bool:
+    """Judge an output by its worst trials, since where digits get lost eager PyTorch may be lucky once."""
+    found = [each[output] for each in rounded if output in each]
+    return bool(found) and Rounding(max(r.eager for r in found), max(r.exported for r in found)).alone

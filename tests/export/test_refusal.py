@@ -89,6 +89,24 @@ def test_one_wrong_output_is_not_excused_by_another(tmp_path: Path) -> None:
     assert type(refused(model, wrong)) is ValidationError
 
 
+@torch.jit.script
+def bent_at_seven(x: Tensor) -> Tensor:
+    return x[:, :1] * 0 + (1 + 0.01 * float(x.shape[0] == 7))
+
+
+@pytest.mark.parametrize(("magnitude", "kind"), [(1e6, IllConditionedError), (0.0, ValidationError)])
+def test_conditioning_is_judged_over_all_inputs(magnitude: float, kind: type[ValidationError], tmp_path: Path) -> None:
+    class AtTwo(Cancelling):
+        """Loses its digits at batch 2 alone."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if len(x) == 2 else self.layer(x)
+
+    model = AtTwo(magnitude)
+    path = traced(model, lambda layer, x: layer(x) * bent_at_seven(x), tmp_path / "model.ts")
+    assert type(refused(model, path)) is kind
+
+
 def test_a_model_that_only_runs_in_float32_is_refused_as_any_other(tmp_path: Path) -> None:
     class Single(Cancelling):
         def forward(self, x: Tensor) -> Tensor:
