@@ -1,4 +1,4 @@
-"""The error for an export that differs: the worst of it, where that begins, and whether it is rounding alone."""
+"""The error for an export that differs: the worst of it, and where that begins unless it is rounding alone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def refusal(pair: Pair, target: str, failed: Sequence[Comparison], trials: Seque
     here, *elsewhere = (roundings(pair, one) for one in (trial, *others))
     beside = f" ({here[worst.output]})" if worst.output in here else ""
     expected = f"max|Δ|/max|y| of at most {worst.tolerance:g} between {target} and eager PyTorch"
-    found = f"{worst.max_rel:.3g} in {worst.output!r} {trial}{beside}: {diagnosis(pair, target, trial)}"
+    found = f"{worst.max_rel:.3g} in {worst.output!r} {trial}{beside}"
     if all(_is_rounding_alone(name, [here, *elsewhere]) for name in {one.output for one in failed}):
         return IllConditionedError(
             expected=expected,
             found=found,
             remedy="train the model first, or compare on real inputs: here the outputs hang on how numbers are rounded",
         )
-    return ValidationError(expected=expected, found=found, remedy=REMEDY)
+    return ValidationError(expected=expected, found=f"{found}: {diagnosis(pair, target, trial)}", remedy=REMEDY)
 
 
 def _is_rounding_alone(output: str, rounded: Iterable[Mapping[str, Rounding]]) -> bool:
