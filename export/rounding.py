@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from export.agreement import agreement
@@ -33,8 +34,8 @@ class Rounding:
 
     @property
     def alone(self) -> bool:
-        """Whether the file is about as close to float64 as eager is, within an order of magnitude."""
-        return self.exported <= _AS_CLOSE * self.eager
+        """Whether both are finite and the file is as close to float64 as eager is, within an order of magnitude."""
+        return self.exported <= _AS_CLOSE * self.eager < torch.inf
 
     def __str__(self) -> str:
         """Say both figures."""

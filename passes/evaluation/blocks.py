@@ -6,7 +6,7 @@ with the number of threads, since torch divides each operation's block among the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -29,7 +29,7 @@ def blockwise(function: Callable[..., Tensor], *inputs: Tensor, saturate: bool) 
     result = torch.empty_like(first)
     keep_freed_memory()
     finish = precision.narrow if saturate else precision.cast
-    for *parts, target in zip(*(blocks_of(value) for value in (*inputs, result)), strict=True):
+    for *parts, target in blocks_of((*inputs, result)):
         target.copy_(finish(function(*[precision.widen(part) for part in parts]), target))
     return result
 
@@ -42,10 +42,18 @@ def keep_freed_memory() -> None:
     torch.empty(2**22, device="cpu")
 
 
-def blocks_of(value: Tensor, per_thread: int = _PER_THREAD) -> tuple[Tensor, ...]:
-    """Split into views by shape and thread count alone, so that equal shapes are split equally."""
+def blocks_of(values: Sequence[Tensor], per_thread: int = _PER_THREAD) -> list[tuple[Tensor, ...]]:
+    """Split tensors of one shape alike into views, where the elements of the last tensor lie together.
+
+    That is along the outermost of its dimensions that is long enough, else along the longest.
+    """
     size = per_thread * torch.get_num_threads()
-    if value.device.type != "cpu" or value.numel() <= size:
-        return (value,)
-    dim = max(range(value.dim()), key=value.shape.__getitem__)
-    return torch.split(value, max(1, size * value.shape[dim] // value.numel()), dim)
+    written = values[-1]
+    count = -(-written.numel() // size)
+    if written.device.type != "cpu" or count <= 1:
+        return [tuple(values)]
+    inward = sorted(range(written.dim()), key=written.stride, reverse=True)
+    longest = max(inward, key=written.size)
+    dim = next((d for d in inward if written.size(d) >= count), longest)
+    step = max(1, size * written.size(dim) // written.numel())
+    return list(zip(*(torch.split(value, step, dim) for value in values), strict=True))

@@ -89,8 +89,7 @@ class BlockRoutine:
         keep_freed_memory()
         buffers: list[Tensor] = []
         finish = precision.narrow if saturate else precision.cast
-        whole = [blocks_of(value, _PER_THREAD) for value in (*inputs, *targets)]
-        for parts in zip(*whole, strict=True):
+        for parts in blocks_of((*inputs, *targets), _PER_THREAD):
             wide = [precision.widen(part) for part in parts[: len(inputs)]]
             if not buffers or buffers[0].shape != wide[0].shape:
                 buffers = [torch.empty_like(wide[0], dtype=kind or wide[0].dtype) for kind in self._buffers]

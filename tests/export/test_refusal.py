@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from export.onnx import export_onnx
 from export.pair import open_pair
 from export.parity import prove
-from export.rounding import roundings
+from export.rounding import Rounding, roundings
 from rewriter.errors import IllConditionedError, ValidationError
 from rewriter.sources.inputs import InputSpec
 
@@ -116,6 +117,14 @@ def test_a_model_that_only_runs_in_float32_is_refused_as_any_other(tmp_path: Pat
     error = refused(model, traced(model, lambda layer, x: layer(x), tmp_path / "model.ts"))
     assert type(error) is ValidationError
     assert BESIDE not in error.found
+
+
+@pytest.mark.parametrize(
+    ("eager", "exported", "alone"),
+    [(0.1, 0.9, True), (0.1, 1.1, False), (0.0, 0.1, False), (math.inf, 0.1, False), (math.inf, math.inf, False)],
+)
+def test_what_is_no_number_is_no_rounding(eager: float, exported: float, alone: bool) -> None:
+    assert Rounding(eager, exported).alone == alone
 
 
 def test_half_precision_is_held_against_its_own_rounding(tmp_path: Path) -> None:

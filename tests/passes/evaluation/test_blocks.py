@@ -51,6 +51,26 @@ def test_every_block_is_small():
     assert max(seen) <= blocks._PER_THREAD * torch.get_num_threads()
 
 
+@pytest.mark.parametrize(
+    ("shape", "memory_format", "dim"),
+    [
+        ((8, 200, 600), torch.contiguous_format, 0),
+        ((1, 200, 600), torch.contiguous_format, 1),
+        ((2, 64, 80, 90), torch.contiguous_format, 1),
+        ((2, 64, 80, 90), torch.channels_last, 2),
+        ((3, 3, 3), torch.contiguous_format, 0),
+    ],
+)
+def test_blocks_are_of_elements_that_lie_together(shape, memory_format, dim, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    written = torch.empty(shape).contiguous(memory_format=memory_format)
+    found = blocks.blocks_of([torch.zeros(()).expand(shape), written], written.numel() // 4)
+    sizes = [part.shape for _, part in found]
+    assert [part.shape for part, _ in found] == sizes
+    assert all(size[:dim] + size[dim + 1 :] == written.shape[:dim] + written.shape[dim + 1 :] for size in sizes)
+    assert sum(size[dim] for size in sizes) == shape[dim]
+
+
 COUNT_FAULTS = """
 import resource, torch
 from passes.functions import adversarial
