@@ -165,9 +165,9 @@ def test_a_wrong_class_is_traced_to_the_node_that_chooses_it(tmp_path: Path) -> 
     (node,) = nodes(wrong.graph, "ArgMax")
     node.op_type = "ArgMin"
     onnx.save(wrong, path)
-    assert f"in 'output_2' at batch 1: the first to differ is node {node.name!r} (ArgMin)" in message(
-        model, path, "onnx"
-    )
+    said = message(model, path, "onnx")
+    assert "in 'output_2' at batch 1 (eager" in said
+    assert f": the first to differ is node {node.name!r} (ArgMin)" in said
 
 
 def test_outputs_in_another_order_are_no_node_s_fault(tmp_path: Path) -> None:
