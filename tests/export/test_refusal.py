@@ -72,6 +72,7 @@ def test_a_file_closer_to_float64_than_eager_is_a_matter_of_conditioning(tmp_pat
     assert isinstance(error, IllConditionedError)
     assert error.exit_code == ValidationError.exit_code
     assert BESIDE in error.found
+    assert error.found.endswith(")")  # no node is named
     assert "train the model first" in str(error)
 
 
