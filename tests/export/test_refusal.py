@@ -109,6 +109,12 @@ def test_conditioning_is_judged_over_all_inputs(magnitude: float, kind: type[Val
     assert type(refused(model, path)) is kind
 
 
+def test_a_file_that_is_wrong_at_one_size_is_not_excused_at_the_others(tmp_path: Path) -> None:
+    model = Cancelling(1e6)
+    path = traced(model, lambda layer, x: layer(x) * (500 * bent_at_seven(x) - 499), tmp_path / "model.ts")
+    assert type(refused(model, path)) is ValidationError
+
+
 def test_a_model_that_only_runs_in_float32_is_refused_as_any_other(tmp_path: Path) -> None:
     class Single(Cancelling):
         def forward(self, x: Tensor) -> Tensor:
