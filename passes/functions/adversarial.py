@@ -48,8 +48,10 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        if is_fusible(x) and x.is_cuda and (function := self._traced()) is not None:
-            return fused(x, (), PackedRoutines(function, -1, function.tables), self._by_rule)
+        if is_fusible(x) and (function := self._traced()) is not None:
+            routines = PackedRoutines(function, -1, function.tables)
+            if routines.in_one_pass(x):
+                return fused(x, (), routines, self._by_rule)
         return self._by_rule(x)
 
     def _traced(self) -> TracedFunction | None:

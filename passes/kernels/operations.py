@@ -157,7 +157,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "at_most": Operation(lambda u, bound, out: torch.clamp_max(u, bound, out=out), "tl.where({0} > {1}, {1}, {0})"),
     "positive": Operation(
         lambda value, u, out: aten.threshold_backward.grad_input(_filled(value, out), u, 0, grad_input=out),
-        "tl.where({1} > 0, {0}, 0.0)",
+        "tl.where({1} <= 0, 0.0, {0})",
     ),
     "within": Operation(
         lambda value, u, bound, out: aten.hardtanh_backward.grad_input(

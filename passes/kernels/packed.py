@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from passes.evaluation.table import Table
-from passes.kernels import triton_routines
+from passes.kernels import c_routines, triton_routines
+from passes.kernels.c_routines import CRoutine
 from passes.kernels.expression import Expression
 from passes.kernels.routine import BlockRoutine
 from passes.kernels.traced import TracedFunction
@@ -36,13 +37,19 @@ class PackedRoutines:
             return True
         return packed.is_cuda and packed.dim() > 0 and triton_routines.is_available()
 
+    def in_one_pass(self, packed: Tensor) -> bool:
+        """Say whether the routines for a tensor are compiled, so that they go through memory once."""
+        return self.serves(packed) and (packed.is_cuda or c_routines.serves(packed))
+
     def value(self, packed: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
         """Return the value, in the dtype and layout of a chunk; float16 saturates."""
         if packed.is_cuda:
             return _triton_forward(self.expression).value(packed, self.dim, coefficients, self.tables)
         chunks = self._chunks(packed)
         result = torch.empty_like(chunks[0])
-        _forward(self.expression)(chunks, self._uniform(coefficients), [result], saturate=True)
+        numbers = [float(coefficient) for coefficient in coefficients]
+        if _c_forward(self.expression)(packed, self.dim, numbers, self.tables, result) is None:
+            _forward(self.expression)(chunks, [*numbers, *self.tables], [result], saturate=True)
         return result
 
     def gradient(self, upstream: Tensor, packed: Tensor, coefficients: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -52,13 +59,13 @@ class PackedRoutines:
             kernel = _triton_backward(self.expression, saturated)
             return kernel.gradient(upstream, packed, self.dim, coefficients, self.tables)
         gradient = torch.empty_like(packed)
-        inputs = [upstream, *self._chunks(packed)]
-        backward = _backward(self.expression, saturated)
-        sums = backward(inputs, self._uniform(coefficients), self._chunks(gradient), saturate=False)
+        numbers = [float(coefficient) for coefficient in coefficients]
+        sums = _c_backward(self.expression, saturated)(packed, self.dim, numbers, self.tables, gradient, upstream)
+        if sums is None:
+            inputs = [upstream, *self._chunks(packed)]
+            backward = _backward(self.expression, saturated)
+            sums = backward(inputs, [*numbers, *self.tables], self._chunks(gradient), saturate=False)
         return gradient, *[torch.full_like(c, total) for c, total in zip(coefficients, sums, strict=True)]
-
-    def _uniform(self, coefficients: Sequence[Tensor]) -> list[object]:
-        return [*[float(coefficient) for coefficient in coefficients], *self.tables]
 
     def _chunks(self, packed: Tensor) -> tuple[Tensor, ...]:
         count = len(self.expression.variables)
@@ -73,6 +80,16 @@ def _forward(expression: Expression | TracedFunction) -> BlockRoutine:
 @lru_cache(maxsize=256)
 def _backward(expression: Expression | TracedFunction, saturated: bool) -> BlockRoutine:
     return BlockRoutine(expression.backward(saturated))
+
+
+@lru_cache(maxsize=256)
+def _c_forward(expression: Expression | TracedFunction) -> CRoutine:
+    return CRoutine(expression.forward())
+
+
+@lru_cache(maxsize=256)
+def _c_backward(expression: Expression | TracedFunction, saturated: bool) -> CRoutine:
+    return CRoutine(expression.backward(saturated))
 
 
 @lru_cache(maxsize=256)

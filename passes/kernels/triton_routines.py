@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import linecache
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,10 +69,8 @@ class TritonRoutine:
         return restore(gradient), *[totals[i].to(c.dtype) for i, c in enumerate(coefficients)]
 
     def _kernel(self, branches: int, tables: int) -> Any:
-        import triton
-
         if branches not in self._kernels:
-            self._kernels[branches] = triton.jit(_function(kernel_text(self.routine, branches, tables)))
+            self._kernels[branches] = kernel_of(kernel_text(self.routine, branches, tables))
         return self._kernels[branches]
 
 
@@ -89,8 +88,13 @@ def _run(kernel: Any, arguments: Sequence[Any], total: int, row: int, dtype: tor
     kernel[grid](total, row, *arguments, WIDE=wide, BLOCK=_BLOCK)
 
 
-def _function(text: str) -> Callable[..., None]:
-    """Make a function of a kernel's text, which Triton reads again where Python keeps the lines of files."""
+@lru_cache(maxsize=512)
+def kernel_of(text: str) -> Any:
+    """Make a kernel of its text, which Triton reads again where Python keeps the lines of files.
+
+    Modules of the same function, each with routines of its own, share it.
+    """
+    import triton
     import triton.language as tl
 
     from passes.kernels.triton_lookup import lookup
@@ -99,8 +103,7 @@ def _function(text: str) -> Callable[..., None]:
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
     space: dict[str, Any] = {"tl": tl, "lookup": lookup, "__name__": __name__}
     exec(compile(text, name, "exec"), space)
-    function: Callable[..., None] = space["kernel"]
-    return function
+    return triton.jit(space["kernel"])
 
 
 def _dense(packed: Tensor, dim: int) -> tuple[Tensor, int, Callable[[Tensor], Tensor]]:

@@ -10,7 +10,7 @@ from passes.evaluation.table import Table
 from passes.functions import adversarial
 from passes.kernels.packed import PackedRoutines
 from passes.kernels.traced import traced
-from passes.kernels.triton_routines import _function
+from passes.kernels.triton_routines import kernel_of
 from passes.kernels.triton_source import kernel_text
 
 triton = pytest.importorskip("triton")
@@ -103,7 +103,7 @@ def test_a_kernel_with_a_table_compiles_without_the_gpu_it_is_for(wide, has_upst
     function = adversarial("silu")._traced()
     (table,) = function.tables
     routine = function.backward(saturated=True) if has_upstream else function.forward()
-    kernel = triton.jit(_function(kernel_text(routine, 1, 1)))
+    kernel = kernel_of(kernel_text(routine, 1, 1))
     dtype = triton.language.float64 if wide == "fp64" else triton.language.float32
     given = {"_cells": table.cells, "_per_unit": table.per_unit, "WIDE": dtype, "BLOCK": 1024}
     places = {name: next((given[end] for end in given if name.endswith(end)), None) for name in kernel.arg_names}
