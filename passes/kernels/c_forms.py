@@ -16,6 +16,8 @@ FUNCTIONS: Final = (
 
 C_FORMS: Final[Mapping[str, str]] = {
     **{name: f"F({name})({{0}})" for name in FUNCTIONS if name != "fabs"},
+    # A lane where the logarithm is undefined, though another piece of a function is chosen there, would hold all up.
+    "log1p": '({0} < -1 ? (real)__builtin_nan("") : F(log1p)({0} < -1 ? 0 : {0}))',
     "copy": "{0}",
     "add": "({0} + {1})",
     "mul": "({0} * {1})",

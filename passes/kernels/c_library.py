@@ -32,6 +32,14 @@ def is_available() -> bool:
     return compiled("void run(void) {}", ()) is not None
 
 
+def compiler() -> str:
+    """Return what the compiler says of its version, or ``none``."""
+    if not is_available():
+        return "none"
+    said = subprocess.run([*_command(), "--version"], check=True, capture_output=True, text=True, timeout=_MOST_SECONDS)
+    return said.stdout.partition("\n")[0]
+
+
 def compiled(text: str, arguments: tuple[Any, ...]) -> Callable[..., None] | None:
     """Return the function ``run`` of a text of C, or None where nothing can compile, link or load it.
 
@@ -42,12 +50,15 @@ def compiled(text: str, arguments: tuple[Any, ...]) -> Callable[..., None] | Non
         text: the function is void.
         arguments: their types.
     """
-    return _compiled(text, arguments, os.environ.get("CC", "gcc"))
+    return _compiled(text, arguments, _command())
+
+
+def _command() -> tuple[str, ...]:
+    return tuple(shlex.split(os.environ.get("CC", "gcc")))
 
 
 @lru_cache(maxsize=512)
-def _compiled(text: str, arguments: tuple[Any, ...], compiler: str) -> Callable[..., None] | None:
-    command = shlex.split(compiler)
+def _compiled(text: str, arguments: tuple[Any, ...], command: tuple[str, ...]) -> Callable[..., None] | None:
     if not command:
         return None
     try:

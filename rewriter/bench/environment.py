@@ -9,14 +9,17 @@ from pathlib import Path
 
 import torch
 
+from passes.kernels.c_library import compiler
+
 
 def environment() -> dict[str, str]:
-    """Return the versions, the processor, the accelerator where there is one, and the date, by name."""
+    """Return the versions, the processor, the accelerator where there is one, the compiler and the date, by name."""
     facts = {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "cpu": _processor(),
         "cores": str(os.cpu_count()),
+        "compiler of functions": compiler(),
     }
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()

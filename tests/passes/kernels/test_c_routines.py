@@ -261,6 +261,44 @@ def test_layers_are_compiled_where_the_tensor_is_large(branches, monkeypatch):
     assert len(asked) == 2
 
 
+@needs_compiler
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "silu"])
+def test_whatever_else_happens_to_a_large_tensor_happens_to_plain_operations(name):
+    own = adversarial(name)
+    values = normal(16, 2**11)
+    tangent, plain = normal(16, 2**11).flip(0), own._by_rule
+    for found, expected in (
+        (torch.func.jvp(own, (values,), (tangent,)), torch.func.jvp(plain, (values,), (tangent,))),
+        ((torch.func.vmap(own)(values),), (plain(values),)),
+        (
+            (torch.func.vmap(torch.func.grad(lambda x: own(x).sum()))(values),),
+            (torch.func.grad(lambda x: plain(x).sum())(values),),
+        ),
+    ):
+        assert all(torch.allclose(one, other, rtol=1e-12) for one, other in zip(found, expected, strict=True))
+    second = []
+    for function in (own, plain):
+        leaf = values.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
+        second.append(torch.autograd.grad((slope * tangent).sum(), leaf)[0] if slope.requires_grad else slope)
+    assert torch.allclose(*second, rtol=1e-12)
+
+
+@needs_compiler
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_activation_checkpointing_gives_the_same_bits(use_reentrant):
+    own, values = SplitActivation(decomposition("tanh/4"), dim=-1), points(4).requires_grad_()
+    (expected,) = torch.autograd.grad(own(values).square().sum(), values)
+    torch.utils.checkpoint.checkpoint(own, values, use_reentrant=use_reentrant).square().sum().backward()
+    assert torch.equal(values.grad, expected)
+
+
+def test_the_compiler_is_named(monkeypatch):
+    assert c_library.compiler() == "none" or "gcc" in c_library.compiler().lower()
+    monkeypatch.setenv("CC", "")
+    assert c_library.compiler() == "none"
+
+
 @pytest.mark.parametrize("compiler", ["", "false", "no-such-compiler", "gcc -no-such-option"])
 def test_torch_operations_serve_where_nothing_compiles(compiler, monkeypatch):
     layer, values = SplitActivation(decomposition("gelu/4"), dim=-1), points(4).requires_grad_()
