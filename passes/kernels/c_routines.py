@@ -102,7 +102,7 @@ def _in_rows(value: Tensor, dim: int) -> tuple[Tensor, Rows]:
     """Return a tensor, or a copy of it, whose rows lie as those of a dense one."""
     found = rows_of(value, dim)
     if found is None:
-        value = value.contiguous()
+        value = value.resolve_neg().contiguous()
         found = rows_of(value, dim)
         assert found is not None
     return value, found

@@ -30,7 +30,7 @@ def rows_of(value: Tensor, dim: int) -> Rows | None:
         value: any tensor.
         dim: counted from the front.
     """
-    if value.layout is not torch.strided:
+    if value.layout is not torch.strided or value.is_neg():  # whose memory holds the opposite numbers
         return None
     length, step = _run(value, range(dim, value.dim()), 1)
     if step is None:
