@@ -137,6 +137,12 @@ def test_a_table_keeps_its_float64_where_there_is_none():
     assert table.to(torch.float16).exact.dtype == torch.float64
 
 
+def test_modules_of_one_function_share_a_kernel():
+    first, second = (adversarial("silu")._traced().forward() for _ in range(2))
+    assert first is not second
+    assert kernel_of(kernel_text(first, 1, 1)) is kernel_of(kernel_text(second, 1, 1))
+
+
 def test_a_traced_function_looks_up_what_it_computed():
     table = adversarial("silu").integral
     found = traced(lambda x: table(x.clamp(-4, 4)), torch.sigmoid, (table,))
