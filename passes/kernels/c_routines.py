@@ -15,7 +15,7 @@ from passes.kernels.c_source import DTYPES, PIECE, function_text
 from passes.kernels.routine import Routine
 from passes.kernels.rows import Rows, rows_of
 
-# On less, torch's operations take no longer than a compiler would, however often they run.
+# On less, torch's operations take about as long, and no compiler is called for.
 _LEAST: Final = 2**15
 
 

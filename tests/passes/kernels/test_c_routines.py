@@ -124,6 +124,7 @@ LAYOUTS = {
     "transposed": (lambda: normal(4 * UNITS, 70).t(), 1),
     "no channels in front": (lambda: normal(4 * UNITS, 70), 0),
     "one row": (lambda: normal(1, 4 * 10_000), -1),
+    "a side of one element": (lambda: normal(2, 64, 300).as_strided((2, 64, 300, 1), (19_200, 300, 1, 5)), 1),
 }
 
 
@@ -158,6 +159,13 @@ def test_upstream_gradients_may_lie_anyhow(spread):
     assert backward(values, -1, [], (), found, upstream) == []
     backward(values, -1, [], (), expected, upstream.resolve_neg().clone(memory_format=torch.contiguous_format))
     assert torch.equal(found, expected)
+
+
+@needs_compiler
+def test_other_dtypes_are_left_to_torch_operations():
+    values = points(4).to(torch.float8_e4m3fn)
+    assert CRoutine(split_of("gelu/4").forward())(values, -1, [], (), values[:, :UNITS].clone()) is None
+    assert SplitActivation(decomposition("gelu/4"), dim=-1)(values).dtype == values.dtype
 
 
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.3, -0.7, 1e-30, -1e-6, 4.0, -4.0, 30.0, -90.0, 1e5, math.inf, -math.inf, math.nan)
