@@ -124,6 +124,7 @@ LAYOUTS = {
     "transposed": (lambda: normal(4 * UNITS, 70).t(), 1),
     "no channels in front": (lambda: normal(4 * UNITS, 70), 0),
     "one row": (lambda: normal(1, 4 * 10_000), -1),
+    "rows of one row": (lambda: normal(70, 4 * UNITS).as_strided((70, 1, 4 * UNITS), (4 * UNITS, 3, 1)), -1),
     "a side of one element": (lambda: normal(2, 64, 300).as_strided((2, 64, 300, 1), (19_200, 300, 1, 5)), 1),
 }
 
