@@ -32,7 +32,9 @@ class PackedRoutines:
     tables: tuple[Table, ...] = ()
 
     def serves(self, packed: Tensor) -> bool:
-        """Say whether there are routines for the device of a tensor."""
+        """Say whether there are routines for the device of a tensor, and its chunks are all of one size."""
+        if packed.dim() > 0 and packed.size(self.dim) % len(self.expression.variables):
+            return False
         if packed.device.type == "cpu":
             return True
         return packed.is_cuda and packed.dim() > 0 and triton_routines.is_available()

@@ -103,6 +103,11 @@ def test_other_dtypes_are_left_to_torch_operations():
     assert SplitActivation(decomposition("gelu/4"), dim=-1)(values).dtype == values.dtype
 
 
+def test_branches_of_several_widths_are_refused():
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        SplitActivation(decomposition("gelu/4"), dim=-1)(normal(100, 4 * UNITS + 1))
+
+
 @needs_compiler
 def test_threads_change_no_bit():
     expression, coefficients, tables = adversarial_of("gelu/2", structure=False)
