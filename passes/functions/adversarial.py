@@ -21,7 +21,7 @@ from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
 from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
 from passes.kernels.fused import fused, is_fusible
-from passes.kernels.packed import PackedRoutines
+from passes.kernels.packed import PackedRoutines, in_one_pass
 from passes.kernels.traced import TracedFunction, traced
 from rewriter.errors import UsageError
 
@@ -48,10 +48,8 @@ class Adversarial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``g(x)``, in the shape and dtype of ``x``."""
-        if is_fusible(x) and (function := self._traced()) is not None:
-            routines = PackedRoutines(function, -1, function.tables)
-            if routines.in_one_pass(x):
-                return fused(x, (), routines, self._by_rule)
+        if is_fusible(x) and in_one_pass(x) and (function := self._traced()) is not None:
+            return fused(x, (), PackedRoutines(function, -1, function.tables), self._by_rule)
         return self._by_rule(x)
 
     def _traced(self) -> TracedFunction | None:

@@ -39,10 +39,6 @@ class PackedRoutines:
             return True
         return packed.is_cuda and packed.dim() > 0 and triton_routines.is_available()
 
-    def in_one_pass(self, packed: Tensor) -> bool:
-        """Say whether the routines for a tensor are compiled, so that they go through memory once."""
-        return self.serves(packed) and (packed.is_cuda or c_routines.serves(packed))
-
     def value(self, packed: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
         """Return the value, in the dtype and layout of a chunk; float16 saturates."""
         if packed.is_cuda:
@@ -72,6 +68,11 @@ class PackedRoutines:
     def _chunks(self, packed: Tensor) -> tuple[Tensor, ...]:
         count = len(self.expression.variables)
         return packed.chunk(count, self.dim) if count > 1 else (packed,)
+
+
+def in_one_pass(packed: Tensor) -> bool:
+    """Say whether routines for a tensor would be compiled, so that they go through memory once."""
+    return (packed.is_cuda and triton_routines.is_available()) or c_routines.serves(packed)
 
 
 @lru_cache(maxsize=256)
