@@ -17,7 +17,7 @@ from benchmarks.zoo_model import ZooModel
 from export import export_model
 from rewriter.errors import IllConditionedError, NoSiteError
 from rewriter.sources.inputs import InputSpec, example_inputs
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 EXPORT: Final = "export"
 TARGETS: Final = ("onnx", "pt2")

@@ -19,7 +19,7 @@ from benchmarks.zoo_model import ZooModel
 from rewriter.counting import count_parameters
 from rewriter.errors import NoSiteError
 from rewriter.sources.inputs import InputSpec, example_inputs
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 _RUNNABLE: Final = 50_000_000  # parameters of a model that is run with weights when it cannot run without
 _PATH: Final = re.compile(r"\b\w+(\.\w+)+\b|(?<!\w)\d+(\.\w+)*\b")

@@ -21,7 +21,7 @@ from benchmarks.zoo_model import ZooModel
 from rewriter.errors import NoSiteError
 from rewriter.evaluation import call, evaluating
 from rewriter.sources.inputs import example_inputs
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 
 @dataclass(frozen=True)

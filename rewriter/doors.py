@@ -17,9 +17,9 @@ from rewriter.errors import NoSiteError, UsageError
 from rewriter.recipe import Recipe, SourceRecord, draft
 from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match
-from rewriter.surgery import operate
-from rewriter.tracing import TracedGraph, Untraced, record, trace
-from rewriter.tracing.tracer import reason
+from rewriter.surgery.operation import operate
+from rewriter.tracing import TracedGraph, Untraced, trace
+from rewriter.tracing.trace import reason
 from rewriter.validation import check_budget, check_finite
 from rewriter.warm import OnProgress, warm_start
 from rewriter.wrapped import require_plain
@@ -63,7 +63,7 @@ def capture(model: nn.Module, example_inputs: Any = None) -> Capture:
         UsageError: the model is wrapped, compiled, sharded, or has lazy layers.
     """
     require_plain(model)
-    traced = record(trace(model), example_inputs)
+    traced = trace(model, example_inputs)
     matches = match(traced)
     return Capture(traced.graphs, matches.sites, matches.misses, traced.untraced)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from rewriter.calibration.arrays import numpy_arrays
 from rewriter.checkpoints.safetensors_file import safetensors_regions
 from rewriter.errors import UsageError
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 _BATCH = 64
 _SUFFIXES = (".npy", ".npz", ".safetensors")

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from rewriter.errors import UsageError
 from rewriter.evaluation import call
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 
 def require_iterable(calibration: Iterable[Any]) -> None:

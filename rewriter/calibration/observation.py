@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_map_only
+from torch import Tensor, nn
 
 from rewriter.calibration.inputs import require_iterable, run_on_calibration
 from rewriter.calibration.reservoir import Reservoir
 from rewriter.errors import UsageError
 from rewriter.evaluation import evaluating
 from rewriter.sites import Site
+from rewriter.surgery.calls import edited_calls
 from rewriter.tracing import Trace
-from rewriter.tracing.own_forward import activation_input, call_nodes, own_forward
 
 
 def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> tuple[Site, ...]:
     """Run the traced model on calibration inputs and give every site a sample of what entered its activation.
 
     The model runs in eval mode and without gradients; its modes, its hooks and the random state are as before
-    afterwards. Where an activation is a call in a module's own code, that code runs twice.
+    afterwards, and so is code that calls activations itself, which is edited meanwhile.
 
     Args:
         trace: the traced model.
@@ -41,16 +38,16 @@ def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> 
             values that are not finite.
     """
     require_iterable(calibration)
-    observers = _Observers(trace, sites)
+    reservoirs = {site.path: Reservoir() for site in sites}
     ran = False
     with ExitStack() as stack, torch.random.fork_rng(devices=[]), evaluating(trace.model):
-        observers.attach(stack)
+        _attach(trace, sites, reservoirs, stack)
         for inputs in calibration:
             run_on_calibration(trace.model, inputs)
             ran = True
     if not ran:
         raise UsageError(expected="at least one calibration input", found="none", remedy="give some, or leave it out")
-    return tuple(_observed(site, observers.reservoirs[site.path].values) for site in sites)
+    return tuple(_observed(site, reservoirs[site.path].values) for site in sites)
 
 
 def _observed(site: Site, samples: Tensor) -> Site:
@@ -63,61 +60,40 @@ def _observed(site: Site, samples: Tensor) -> Site:
     return replace(site, samples=samples)
 
 
-class _Observers:
-    def __init__(self, trace: Trace, sites: Sequence[Site]) -> None:
-        self._modules = trace.names.modules
-        self._trace = trace
-        self._replaying = False
-        self.reservoirs = {site.path: Reservoir() for site in sites}
-        self._called = [(site.path, site.address.module) for site in sites if site.address.module is not None]
-        self._coded: dict[str, dict[int, str]] = defaultdict(dict)
-        for site in sites:
-            if site.address.module is None:
-                self._coded[site.address.owner][site.address.call] = site.path
+class _Observer(nn.Module):
+    """Notes what enters an activation, and computes what the model computes there."""
 
-    def attach(self, stack: ExitStack) -> None:
-        """Hook the model; the hooks go when the stack closes."""
-        for path, module in self._called:
-            stack.callback(self._hook(self._modules[module], self._see_call(path)).remove)
-        for owner, paths in self._coded.items():
-            graph = own_forward(self._trace, owner)
-            calls = call_nodes(graph)
-            entering = {calls[index]: self.reservoirs[path] for index, path in paths.items()}
-            stack.callback(self._hook(self._modules[owner], self._replay(graph, entering)).remove)
+    def __init__(self, site: Site, reservoir: Reservoir) -> None:
+        super().__init__()
+        assert site.original is not None
+        self._original, self._reservoir = site.original(), reservoir
 
-    def _hook(self, module: nn.Module, see: Any) -> torch.utils.hooks.RemovableHandle:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not self._replaying:
-                see(module, args, kwargs)
-
-        return module.register_forward_pre_hook(hook, with_kwargs=True)
-
-    def _see_call(self, path: str) -> Any:
-        def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.reservoirs[path].add(args[0] if args else next(iter(kwargs.values())))
-
-        return see
-
-    def _replay(self, graph: fx.Graph, entering: Mapping[fx.Node, Reservoir]) -> Any:
-        def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-            values = [given[str(node.target)] for node in graph.nodes if node.op == "placeholder"]
-            self._replaying = True
-            try:
-                # Copies, since the code may overwrite its inputs, and runs once more after this.
-                _Replay(module, graph, entering).run(*tree_map_only(Tensor, torch.clone, values))
-            finally:
-                self._replaying = False
-
-        return see
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute it for a tensor of any shape."""
+        self._reservoir.add(x)
+        return self._original(x)  # type: ignore[no-any-return]
 
 
-class _Replay(fx.Interpreter):
-    def __init__(self, module: nn.Module, graph: fx.Graph, entering: Mapping[fx.Node, Reservoir]) -> None:
-        super().__init__(module, graph=graph)
-        self._entering = entering
+def _attach(trace: Trace, sites: Sequence[Site], reservoirs: Mapping[str, Reservoir], stack: ExitStack) -> None:
+    """Look into the model while the stack is open: by hooks where modules are called, in the code of others."""
+    modules = trace.names.modules
+    for site in sites:
+        if site.address.module in modules:
+            see = _hook(reservoirs[site.path])
+            stack.callback(modules[site.address.module].register_forward_pre_hook(see, with_kwargs=True).remove)
+    coded = {site.address: _Observer(site, reservoirs[site.path]) for site in sites if site.address.module is None}
+    for calls in edited_calls(trace.names, coded):
+        stack.callback(calls.carry_out())
+    for site in sites:
+        owner, _, attribute = str(site.address.module).rpartition(".")
+        if site.address.module is not None and site.address.module not in modules:  # a function that is an attribute
+            held = vars(modules[owner])
+            stack.callback(held.__setitem__, attribute, held[attribute])
+            held[attribute] = _Observer(site, reservoirs[site.path])
 
-    def run_node(self, n: fx.Node) -> Any:
-        if n in self._entering:
-            self._entering[n].add(self.env[activation_input(n)])
-        return super().run_node(n)
+
+def _hook(reservoir: Reservoir) -> Any:
+    def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        reservoir.add(args[0] if args else next(iter(kwargs.values())))
+
+    return see

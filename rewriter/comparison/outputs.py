@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from rewriter.errors import ValidationError
 from rewriter.evaluation import call, evaluating
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 WHOLE = ""
 """The path of the model itself."""

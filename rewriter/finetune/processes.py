@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rewriter.errors import UsageError
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

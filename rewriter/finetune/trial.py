@@ -9,7 +9,7 @@ from rewriter.evaluation import call, evaluating
 from rewriter.finetune.examples import Examples
 from rewriter.finetune.objective import cross_entropy
 from rewriter.finetune.outputs import main_output
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 
 def require_fit(model: nn.Module, examples: Examples, data: str) -> None:

@@ -76,6 +76,7 @@ class PlacedSite:
             owner=site.address.owner,
             call=site.address.call,
             module=site.address.module,
+            code=site.address.code,
             producer=site.producer,
             consumer=site.consumer,
             partner=site.partner,

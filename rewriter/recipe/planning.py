@@ -28,7 +28,7 @@ from rewriter.recipe.schema import (
     SiteRecord,
 )
 from rewriter.sites import Matches, Site, match
-from rewriter.tracing import record, trace
+from rewriter.tracing import trace
 from rewriter.wrapped import require_plain
 
 
@@ -63,7 +63,7 @@ def draft(
     engine, config = split_options(method, options)
     if engine.init == "warm":
         config = method.warmed(config)
-    traced = record(trace(model), example_inputs)
+    traced = trace(model, example_inputs)
     if engine.strict and traced.untraced:
         first = traced.untraced[0]
         raise CaptureError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +14,17 @@ from rewriter.errors import UsageError
 _VERSIONED: Final = re.compile(r"(?P<family>network-rewriter/recipe/)(?P<version>\d{1,9})")
 
 
-def recipe_content(path: Path, expected: str) -> bytes:
+def recipe_content(path: Path, known: Sequence[str]) -> bytes:
     """Read the bytes of a JSON object that says it follows a version of the recipe's schema.
 
     Args:
         path: the file.
-        expected: the version, such as ``"network-rewriter/recipe/1"``.
+        known: the versions that are read, such as ``"network-rewriter/recipe/1"``, the newest last.
 
     Raises:
         UsageError: the file is missing, too large, no JSON object, has a key twice, or follows another version.
     """
+    expected = known[-1]
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -30,7 +32,7 @@ def recipe_content(path: Path, expected: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or f"the file: {textwrap.shorten(str(error), 200)}"
         raise not_a_recipe(path, expected, reason, "name a folder that `rewrite-model apply` wrote") from error
-    if given != expected:
+    if given not in known:
         raise not_a_recipe(path, expected, f"format: {str(given)[:80]!r}", _remedy(given, expected))
     return content
 

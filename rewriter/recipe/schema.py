@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError, model_validator
 
@@ -11,9 +11,11 @@ from rewriter.methods import Placement
 from rewriter.recipe.provenance import ResultRecord, SourceRecord
 from rewriter.recipe.reading import not_a_recipe, recipe_content
 from rewriter.recipe.soundness import require_sound
+from rewriter.sites.code import CallInCode, CallInGraph
 from rewriter.sites.site import ActivationAddress, Kind
 
-FORMAT: Literal["network-rewriter/recipe/1"] = "network-rewriter/recipe/1"
+Format = Literal["network-rewriter/recipe/1", "network-rewriter/recipe/2"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 Size = Annotated[int, Field(gt=0, lt=2**40)]
 Half = Annotated[int, Field(ge=0, le=1)]
 
@@ -141,7 +143,9 @@ class SiteRecord(_Record):
         activation: the function it had.
         owner: path of the module whose code calls the activation.
         call: which call of that code it is.
-        module: path of the activation module to replace, or None to edit the owner's code.
+        module: path of the activation's module, or of the attribute that holds its function, which is replaced; None
+            to edit the owner's code.
+        code: where in the owner's code; None too in a recipe of format 1, which counts the calls only.
         producer: path of the layer that feeds it, or of the packed experts that hold it.
         consumer: path of the second linear of an MLP; None for packed experts.
         partner: path of the other factor's layer of a gated MLP with two layers.
@@ -162,6 +166,7 @@ class SiteRecord(_Record):
     owner: str
     call: NonNegativeInt
     module: str | None
+    code: CallInCode | CallInGraph | None = None
     producer: str
     consumer: str | None
     partner: str | None
@@ -177,7 +182,7 @@ class SiteRecord(_Record):
     @property
     def address(self) -> ActivationAddress:
         """Where the activation is called."""
-        return ActivationAddress(self.owner, self.call, self.module)
+        return ActivationAddress(self.owner, self.call, self.module, self.code)
 
 
 class MissRecord(_Record):
@@ -207,7 +212,7 @@ class Recipe(_Record):
         result: what was written of it, in the recipe that lies beside the weights.
     """
 
-    format: Literal["network-rewriter/recipe/1"] = FORMAT
+    format: Format = FORMATS[-1]
     method: str
     options: dict[str, JsonValue]
     seed: int
@@ -238,11 +243,11 @@ class Recipe(_Record):
         Raises:
             UsageError: the file is missing, is not JSON, or does not follow this version of the schema.
         """
-        content = recipe_content(path, FORMAT)
+        content = recipe_content(path, FORMATS)
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             found = f"{where[:200]}: {first['msg'][:200]}"
-            raise not_a_recipe(path, FORMAT, found, "write the recipe again with this version") from error
+            raise not_a_recipe(path, FORMATS[-1], found, "write the recipe again with this version") from error

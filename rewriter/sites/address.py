@@ -3,94 +3,245 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from torch import fx
 
+from rewriter.sites.code import CallInCode, CallInGraph, SourceReader
+from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress
 from rewriter.tracing import Trace, TracedGraph
-from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
-from rewriter.tracing.spellings import activation_of_function, activation_of_module
-from rewriter.tracing.torch_layers import activation_attribute
+from rewriter.tracing.calls import Call, Place, Run
+from rewriter.tracing.source import Method, method_of
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to replace an activation.
+
+    Attributes:
+        address: where.
+        loop: for a call in code, which activation of the code made it; calls of one may be told by their turn.
+    """
+
+    address: ActivationAddress
+    loop: tuple[Run, int] | None = None
 
 
 class Addresses:
-    """Finds the address of activation calls in one trace.
+    """Finds the addresses of the activations of one graph.
 
     Args:
         trace: the traced model.
+        traced: one graph of it.
+        regions: the activations of the graph.
+        names: given out so far to new attributes, by the path of the module and what they stand for.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._callers: dict[str, set[tuple[str, int]]] = defaultdict(set)
-        for traced in trace.graphs:
-            for call in traced.calls.values():
-                if call.path is not None:
-                    self._callers[call.path].add((self._canonical(call.owner), call.index))
-        self._recorded = {recorded.path: recorded.reason for recorded in trace.recorded}
-        self._own_forward = cache(lambda owner: _graph_or_refusal(trace, owner))
+    def __init__(
+        self, trace: Trace, traced: TracedGraph, regions: Regions, names: dict[tuple[str, object], str]
+    ) -> None:
+        self._trace, self._traced, self._regions, self._given = trace, traced, regions, names
+        self._at_place: dict[tuple[Run, int, int], set[fx.Node]] = defaultdict(set)
+        self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
+        self._readers: dict[tuple[Run, int], SourceReader] = {}
+        self._in_scope: dict[tuple[Run, int], list[tuple[fx.Node, Place]]] = defaultdict(list)
+        for node, call in traced.calls.items():
+            self._note(node, call)
+        for call in (*traced.calls.values(), *(run.call for run in traced.runs if run.call is not None)):
+            if call.path is not None:
+                place = (call.places[0].code, call.places[0].instruction) if call.places else call.graph_node
+                self._callers[call.path].add((self.canonical(call.owner), place or call.index))
 
-    def of(self, traced: TracedGraph, node: fx.Node) -> ActivationAddress:
-        """Give the address of an activation call.
+    def of(self, region: Region) -> tuple[list[Candidate], str]:
+        """Give the ways to replace an activation, the best one first, and why there are no more."""
+        found: list[Candidate] = []
+        why = ""
+        call = self._traced.calls[region.exit]
+        run = call.run
+        if len(region.nodes) > 1 or call.module is None:
+            while not all(self._traced.calls[node].run.within(run) for node in region.nodes):
+                assert run.call is not None
+                run = run.call.run
+        elif (module := self._module(call)) is not None:
+            found.append(Candidate(module))
+        while True:
+            for candidate in self._in_code(run, region):
+                if isinstance(candidate, str):
+                    why = candidate
+                else:
+                    found.append(candidate)
+            if run.call is None or run.left is not region.exit or set(run.entered) != {region.entry}:
+                break
+            if (module := self._module(run.call)) is not None:
+                found.insert(0, Candidate(module))
+            run = run.call.run
+        return found, why
 
-        Raises:
-            NotRewritableError: neither its module nor the code that calls it can be replaced.
-        """
-        address = self.named(traced, node)
-        if address.module is None:
-            self._require_rewritable(address.owner, address.call, node, traced)
-        return address
-
-    def named(self, traced: TracedGraph, node: fx.Node) -> ActivationAddress:
-        """Give the address that an activation call has if its code can be replaced."""
-        call = traced.calls[node]
-        owner = self._canonical(call.owner)
-        if call.path is not None and call.alone and len(self._callers[call.path]) == 1:
-            inside = not call.owner or call.path.startswith(f"{call.owner}.")
-            if inside and node.args:  # another module names its argument in its own way
-                return ActivationAddress(owner, call.index, call.path)
-        attribute = activation_attribute(self._trace.names.modules[owner])
-        if call.module is None and attribute is not None:
-            return ActivationAddress(owner, call.index, f"{owner}.{attribute}" if owner else attribute)
-        return ActivationAddress(owner, call.index, None)
-
-    def shown(self, traced: TracedGraph, node: fx.Node) -> str:
-        """Give a path to show for a call that has no address."""
-        call = traced.calls[node]
-        return (
-            call.path if call.path is not None and len(self._callers[call.path]) == 1 else _at(call.owner, call.index)
-        )
-
-    def _canonical(self, owner: str) -> str:
+    def canonical(self, owner: str) -> str:
+        """Give the first path of the module at a path."""
         return self._trace.names.paths(self._trace.names.modules[owner])[0]
 
-    def _require_rewritable(self, owner: str, index: int, node: fx.Node, traced: TracedGraph) -> None:
-        if (why := self._recorded.get(owner)) is not None:
-            what = "more than one call of a module" if traced.calls[node].module is not None else "a function call"
-            raise NotRewritableError(f"it is {what} in code that could not be traced: {owner or 'the model'} ({why})")
-        graph = self._own_forward(owner)
-        if isinstance(graph, str):
-            raise NotRewritableError(graph)
-        nodes = call_nodes(graph)
-        call = traced.calls[node]
-        if index < len(nodes):
-            own = nodes[index]
-            if call.module is None:
-                same = own.target == node.target and activation_of_function(own) == activation_of_function(node)
-            else:
-                same = own.op == "call_module" and activation_of_module(call.module) is not None
-            if same:
-                return
-        raise NotRewritableError(f"the code of {_at(owner, index)} takes another way when it is traced alone")
+    def shown(self, node: fx.Node) -> str:
+        """Give a path to show for a call that has no address."""
+        call = self._traced.calls[node]
+        if call.path is not None and len(self._callers[call.path]) == 1:
+            return call.path
+        return f"{self.canonical(call.owner) or '(model)'}:{call.index}"
+
+    def _note(self, node: fx.Node, call: Call) -> None:
+        run: Run | None = call.run
+        places = call.places
+        while run is not None:
+            for place in places:
+                self._at_place[run, place.activation, place.instruction].add(node)
+                self._in_scope[run, place.activation].append((node, place))
+            places = run.call.places if run.call is not None else ()
+            run = run.call.run if run.call is not None else None
+
+    def _module(self, call: Call) -> ActivationAddress | None:
+        """Give the address of an activation whose module only this call reaches under its name."""
+        inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
+        if not call.alone or not inside or call.path is None:  # another module names its argument in its own way
+            return None
+        return ActivationAddress(self.canonical(call.owner), call.index, call.path)
+
+    def _in_code(self, run: Run, region: Region) -> Iterator[Candidate | str]:
+        owner = self.canonical(run.path)
+        if isinstance(run.module, fx.GraphModule):
+            in_graph = self._in_graph(run, run.module, region)
+            yield Candidate(in_graph) if in_graph else "its formula is spread over several graphs"
+            return
+        places, index = self._places(region.exit, run)
+        if not places:
+            yield "the trace has not seen where it is called"
+        why = f"{type(run.module).__name__} calls it in code that is no method of it"
+        for place in places:
+            method = method_of(run.module, place.code)
+            if isinstance(method, str):
+                continue
+            others = self._at_place[run, place.activation, place.instruction] - self._shown_at(run, place)
+            if others:
+                why = f"{place.code.co_qualname} computes more than the activation in one place"
+                continue
+            if not all(self._in_same_code(node, run, place) for node in region.nodes):
+                why = f"its formula is spread over several functions in {place.code.co_qualname}"
+                continue
+            reader = self._reader(run, place, method)
+            found = reader.read(region, "")
+            if isinstance(found, str):
+                why = found
+                continue
+            attribute = reader.attribute(region)
+            if attribute is not None:
+                path = f"{owner}.{attribute}" if owner else attribute
+                yield Candidate(ActivationAddress(owner, index, path))
+            name = self._name(run, region, (found.method, found.expression))
+            address = ActivationAddress(owner, index, None, code=found.model_copy(update={"name": name}))
+            yield Candidate(address, (run, place.activation) if reader.is_steady(region) else None)
+            return
+        yield why
+
+    def _in_graph(self, run: Run, module: fx.GraphModule, region: Region) -> ActivationAddress | None:
+        calls = [self._traced.calls[node] for node in region.nodes]
+        names = {call.graph_node for call in calls}
+        if any(call.run is not run for call in calls) or None in names:
+            return None
+        nodes = [node for node in module.graph.nodes if node.name in names]
+        entering = {value for node in nodes for value in node.all_input_nodes if value.name not in names}
+        operands = [value for value in entering if value.op != "get_attr"]
+        if len(operands) != 1:
+            return None
+        exit = str(calls[-1].graph_node)
+        name = self._name(run, region, ("node", exit))
+        code = CallInGraph(node=exit, operand=operands[0].name, name=name)
+        return ActivationAddress(self.canonical(run.path), calls[-1].index, None, code=code)
+
+    def _shown_at(self, run: Run, place: Place) -> set[fx.Node]:
+        """Give the calls of all activations that are computed at one place."""
+        here = self._at_place[run, place.activation, place.instruction]
+        exits = [region for exit, region in self._regions.by_exit.items() if exit in here]
+        return {node for region in exits for node in region.nodes} | {n for n in here if self._regions.is_static(n)}
+
+    def _places(self, node: fx.Node, run: Run) -> tuple[tuple[Place, ...], int]:
+        """Give the places in the code of a run that a call was made from, and its position among the run's calls."""
+        call = self._traced.calls[node]
+        while call.run is not run:
+            assert call.run.call is not None
+            call = call.run.call
+        return call.places, call.index
+
+    def _in_same_code(self, node: fx.Node, run: Run, place: Place) -> bool:
+        return any(one.activation == place.activation for one in self._places(node, run)[0])
+
+    def _reader(self, run: Run, place: Place, method: Method) -> SourceReader:
+        key = run, place.activation
+        if key not in self._readers:
+            nodes = [(node, one) for node, one in self._in_scope[key] if one.code is place.code]
+            self._readers[key] = SourceReader(method, run.module, place.code, nodes)
+        return self._readers[key]
+
+    def _name(self, run: Run, region: Region, place: object) -> str:
+        """Give the name of the attribute that a function will have in the module whose code calls it."""
+        owner = self.canonical(run.path)
+        if (owner, place) not in self._given:
+            base = region.activation.name if region.activation.name.isidentifier() else "formula"
+            taken = {name for (path, _), name in self._given.items() if path == owner}
+            name, number = base, 1
+            while name in taken or hasattr(run.module, name):
+                number += 1
+                name = f"{base}_{number}"
+            self._given[owner, place] = name
+        return self._given[owner, place]
 
 
-def _graph_or_refusal(trace: Trace, owner: str) -> fx.Graph | str:
-    try:
-        return own_forward(trace, owner)
-    except NotRewritableError as refusal:
-        return str(refusal)
+def settled(candidates: dict[Region, list[Candidate]], producers: dict[Region, str]) -> dict[Region, ActivationAddress | str]:
+    """Choose an address for every activation, so that no replacement serves the activations of several layers.
+
+    Args:
+        candidates: the ways to replace each, the best one first, refused activations included.
+        producers: what feeds each; a refused one is fed by nothing that another is fed by.
+
+    Returns:
+        The addresses, or why there is none.
+    """
+    sharing: dict[ActivationAddress, list[Region]] = defaultdict(list)
+    for region, found in candidates.items():
+        for candidate in found:
+            sharing[_key(candidate.address)].append(region)
+    chosen: dict[Region, ActivationAddress | str] = {}
+    for region, found in candidates.items():
+        alone = (c.address for c in found if len({producers[one] for one in sharing[_key(c.address)]}) == 1)
+        turns = (_in_turn(region, c, sharing[_key(c.address)], candidates, producers) for c in found)
+        address = next(alone, None) or next((one for one in turns if one is not None), None)
+        where = found[-1].address.path if found else ""
+        chosen[region] = address or f"{where} serves several layers, which one replacement would tie together"
+    return chosen
 
 
-def _at(owner: str, index: int) -> str:
-    return f"{owner or '(model)'}:{index}"
+def _in_turn(
+    region: Region,
+    candidate: Candidate,
+    sharing: list[Region],
+    candidates: dict[Region, list[Candidate]],
+    producers: dict[Region, str],
+) -> ActivationAddress | None:
+    """Tell the calls at one place in a loop by their order, where it is the same in every run of the code."""
+    code = candidate.address.code
+    loops: dict[tuple[Run, int], list[Region]] = defaultdict(list)
+    for one in sharing:
+        own = next(c for c in candidates[one] if _key(c.address) == _key(candidate.address))
+        if own.loop is None:
+            return None
+        loops[own.loop].append(one)
+    orders = [[producers[one] for one in sorted(found, key=lambda r: r.exit)] for found in loops.values()]
+    if not isinstance(code, CallInCode) or any(order != orders[0] for order in orders) or len(set(orders[0])) != len(orders[0]):
+        return None
+    turn = orders[0].index(producers[region])
+    return replace(candidate.address, code=code.model_copy(update={"turn": turn}))
+
+
+def _key(address: ActivationAddress) -> ActivationAddress:
+    return replace(address, call=0)
+

@@ -17,7 +17,7 @@ from rewriter.sites.site import ActivationAddress, Miss, Site
 from rewriter.tracing import Trace
 from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.spellings import Activation, activation_of_module
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 _ARGUMENTS = ["hidden_states", "top_k_index", "top_k_weights"]
 _TOKENS = 24

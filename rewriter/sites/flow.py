@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from torch import fx
 
 from rewriter.sites.foreign_layers import is_quantised
-from rewriter.sites.operations import Operations, gates_another_value, is_trained, keeps_values, reads_no_values
+from rewriter.sites.operations import Operations, keeps_values, reads_no_values
 from rewriter.sites.out_of_scope import OUTPUT, PARAMETER, PRODUCT, QUANTISED, SCORE, UNFED
 from rewriter.sites.products import is_product, is_softmax, weighed_value
+from rewriter.sites.regions import Region
+from rewriter.tracing.overrides import as_overwritten
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
 
@@ -32,7 +34,7 @@ class Feeding:
     between: str | None
 
 
-def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Feeding:
+def feeding(operations: Operations, region: Region) -> Feeding:
     """Find the linear, convolution or embedding that feeds an activation, nearest first.
 
     Norms and dropouts, sums, joins, pools and changes of shape lie on the way, and so do products with a mere weight,
@@ -40,21 +42,13 @@ def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Fe
 
     Args:
         operations: classifies the nodes.
-        activation: the call of the activation.
-        inplace: whether it overwrites its input.
+        region: the activation.
 
     Raises:
-        NoSiteHereError: nothing of the kind feeds it, or it overwrites a value that is read later.
+        NoSiteHereError: nothing of the kind feeds it.
     """
-    entering = activation.args[0] if activation.args else activation.kwargs.get("input")
-    gate = inner_gate(operations, activation)
-    if gate is not None and entering is gate:
-        entering = gate.args[0]
-    if not isinstance(entering, fx.Node):
-        raise NoSiteHereError("its input is not a traced value")
-    others = [user for user in entering.users if user not in (activation, gate) and not reads_no_values(user)]
-    if inplace and any(activation < user for user in others):
-        raise NoSiteHereError(f"it overwrites its input, from {operations.describe(entering)}, which is read later")
+    entering = region.entry
+    others = [user for user in entering.users if user not in region.nodes and not reads_no_values(user)]
     between = f"its input, from {operations.describe(entering)}, has another user" if others else None
     blocked: fx.Node | None = None
     seen, waiting = {entering}, [(entering, between)]
@@ -73,16 +67,16 @@ def feeding(operations: Operations, activation: fx.Node, *, inplace: bool) -> Fe
                 waiting += [(weighed, found)] if weighed not in seen else []
                 seen.add(weighed)
                 continue
-        before = [node for node in _sources(value) if node not in seen]
+        before = [node for node in _sources(operations, value) if node not in seen]
         seen.update(before)
         waiting += [(node, found) for node in before]
     raise NoSiteHereError(_unfed(operations, blocked or entering))
 
 
-def _sources(value: fx.Node) -> list[fx.Node]:
+def _sources(operations: Operations, value: fx.Node) -> list[fx.Node]:
     if keeps_values(value) and not isinstance(value.target, type):
         return value.all_input_nodes[:1]  # the others are sizes
-    return [node for node in value.all_input_nodes if not is_trained(node)]
+    return [node for node in value.all_input_nodes if not operations.is_static(node)]
 
 
 def _unfed(operations: Operations, blocked: fx.Node) -> str:
@@ -91,19 +85,31 @@ def _unfed(operations: Operations, blocked: fx.Node) -> str:
     module = operations.module(blocked)
     if module is not None and is_quantised(module):
         return QUANTISED.because(type(module).__name__)
-    if is_trained(blocked):
+    if operations.is_static(blocked):
         return PARAMETER.because(operations.describe(blocked))
     if is_product(blocked):
         return PRODUCT.because(operations.describe(blocked))
     return f"it follows {operations.describe(blocked)}, not a linear, convolution or embedding"
 
 
-def require_hidden(operations: Operations, activation: fx.Node, *, whole_model: bool) -> None:
-    """Refuse an activation that is the model's output or an attention score.
+def require_hidden(operations: Operations, region: Region, *, whole_model: bool) -> None:
+    """Refuse an activation that is the model's output or an attention score, or whose value is read in unknown ways.
 
     Raises:
         NoSiteHereError: with that reason.
     """
+    activation = region.exit
+    later = [user for user in region.entry.users if user not in region.nodes and not reads_no_values(user)]
+    overwritten = any(user.target is as_overwritten for user in activation.users)
+    if region.inplace and (overwritten or any(activation < user for user in later)):
+        found = operations.describe(region.entry)
+        raise NoSiteHereError(f"it overwrites its input, from {found}, which is read later")
+    if region.inplace and not activation.users:
+        raise NoSiteHereError(f"it overwrites a part of {operations.describe(region.entry)}")
+    same = _same_value(operations, activation)
+    unknown = next((user for node in same for user in node.users if operations.is_unknown(user)), None)
+    if unknown is not None:
+        raise NoSiteHereError(f"its value is read by {operations.describe(unknown)}, whose code could not be followed")
     if whole_model and any(user.op == "output" for node in _same_value(operations, activation) for user in node.users):
         raise NoSiteHereError(OUTPUT.reason)
     if _enters_softmax(operations, activation):
@@ -112,7 +118,7 @@ def require_hidden(operations: Operations, activation: fx.Node, *, whole_model: 
 
 def is_gate(operations: Operations, activation: fx.Node) -> bool:
     """Say whether an activation, or the same value in another shape, is multiplied with another value."""
-    return any(gates_another_value(node, activation) for node in _same_value(operations, activation))
+    return any(operations.gates_another_value(node, activation) for node in _same_value(operations, activation))
 
 
 def is_gated(operations: Operations, value: fx.Node) -> bool:
@@ -120,20 +126,7 @@ def is_gated(operations: Operations, value: fx.Node) -> bool:
     same = _same_value(operations, value)
     products = [user for node in same for user in node.users if user.target in MULTIPLICATIONS]
     factors = [factor for product in products for factor in product.all_input_nodes if factor not in same]
-    return all(operations.activation(factor) is not None or is_trained(factor) for factor in factors)
-
-
-def inner_gate(operations: Operations, node: fx.Node) -> fx.Node | None:
-    """Give the sigmoid inside an activation written as ``x * sigmoid(x)``, else None."""
-    if operations.activation(node) is None or len(node.args) != 2 or node.op == "call_module":
-        return None
-    arguments = [argument for argument in node.args if isinstance(argument, fx.Node)]
-    return next((a for a in arguments if len(arguments) == 2 and list(a.users) == [node]), None)
-
-
-def is_inner_gate(operations: Operations, node: fx.Node) -> bool:
-    """Say whether ``node`` is the sigmoid inside ``x * sigmoid(x)``, which counts as one activation."""
-    return any(user.op != "call_module" and inner_gate(operations, user) is node for user in node.users)
+    return all(operations.activation(factor) is not None or operations.is_static(factor) for factor in factors)
 
 
 def _same_value(operations: Operations, activation: fx.Node) -> list[fx.Node]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from rewriter.sites.flow import inner_gate
 from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
 from rewriter.sites.operations import Operations, reads_no_values
+from rewriter.sites.regions import Region
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
 _CHUNKS = frozenset({torch.chunk, "chunk"})
@@ -32,18 +32,15 @@ class Gate:
     consumer: HiddenEnd
 
 
-def gated_mlp(operations: Operations, flow: HiddenFlow, activation: fx.Node) -> Gate | str:
+def gated_mlp(operations: Operations, flow: HiddenFlow, region: Region) -> Gate | str:
     """Find the gated MLP that an activation is the gate of; else say why it is none ("" when it is far from one)."""
-    product, other = _product(operations, activation)
+    product, other = _product(operations, region.exit)
     if product is None or other is None:
         return ""
     consumer = flow.down(product)
     if isinstance(consumer, str):
         return ""
-    entering = activation.args[0] if activation.args else None
-    if inner_gate(operations, activation) is not None or not isinstance(entering, fx.Node):
-        return "its activation is written as a product"
-    gate, up = _through(operations, entering), _through(operations, other)
+    gate, up = _through(operations, region.entry), _through(operations, other)
     if operations.layout(gate) is not None and operations.layout(up) is not None and gate is not up:
         if operations.features(gate) != operations.features(up):
             return "its two layers have different shapes"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from rewriter.sites.flow import inner_gate
 from rewriter.sites.inlined import Inlined
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations, reads_no_values
+from rewriter.sites.regions import Region
 from rewriter.sites.site import InnerRole
 from rewriter.sites.squeeze_excite import squeeze_excite
 
@@ -53,17 +53,15 @@ class HiddenFlow:
         self._obstacles = obstacles
         self._dim = channels_dim
 
-    def up(self, activation: fx.Node) -> HiddenEnd | str:
+    def up(self, region: Region) -> HiddenEnd | str:
         """Find the layer that makes the hidden units which enter an activation.
 
         Returns:
             The end; or why there is none, "" where that is a matter of what feeds the activation.
         """
         operations = self._operations
-        consumers = {activation, inner_gate(operations, activation)}
-        value = activation.args[0] if activation.args else activation.kwargs.get("input")
-        if isinstance(value, fx.Node) and value in consumers:
-            value = value.args[0]
+        consumers = set(region.nodes)
+        value: fx.Node | None = region.entry
         inner: list[InnerCall] = []
         reader: Inlined | None = None
         while isinstance(value, fx.Node):
@@ -86,7 +84,7 @@ class HiddenFlow:
                 inner.append(InnerCall(value, self._owner(value), wide=True))
                 value = entering
                 continue
-            value = next(iter(value.all_input_nodes), None)
+            value = next((before for before in value.all_input_nodes if not operations.is_static(before)), None)
         return "its input is not a traced value"
 
     def down(self, hidden: fx.Node) -> HiddenEnd | str:
@@ -151,7 +149,8 @@ class HiddenFlow:
             return True
         module = operations.module(node)
         alone = len(node.all_input_nodes) == 1
-        return alone and operations.activation(node) is not None and not (module and _has_vectors(module))
+        known = operations.regions.activation_of(node) is not None
+        return alone and known and not (module and _has_vectors(module))
 
     def _channelwise(self, module: nn.Module | None) -> nn.Module | None:
         return module if self._obstacles.channels(module, self._dim) is not None else None

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from torch import fx
-
 from rewriter.layouts import features
 from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
+from rewriter.sites.regions import Region
 
 
 def lone_layer(
-    operations: Operations, activation: fx.Node, obstacles: Obstacles, channels_dim: int
+    operations: Operations, region: Region, obstacles: Obstacles, channels_dim: int
 ) -> HiddenEnd | None:
     """Find the linear or dense convolution that feeds an activation and nothing else, through norms or directly.
 
     Returns:
         None when there is none, or when its weights cannot be replaced.
     """
-    end = HiddenFlow(operations, obstacles, channels_dim).up(activation)
+    end = HiddenFlow(operations, obstacles, channels_dim).up(region)
     if isinstance(end, str):
         return None
     layer, layout = operations.module(end.node), operations.layout(end.node)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses
+from rewriter.sites.address import Addresses, Candidate, settled
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
-from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, is_inner_gate, require_hidden
+from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
 from rewriter.sites.lone import lone_layer
 from rewriter.sites.mlp import NodesOfMLP, mlp_around
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
 from rewriter.sites.out_of_scope import GATE
+from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
 from rewriter.tracing import Trace
+from rewriter.tracing.calls import Run
 from rewriter.tracing.hooks import would_lose_hooks
-from rewriter.tracing.own_forward import NotRewritableError
 from rewriter.tracing.spellings import Activation
 
 
@@ -36,138 +38,181 @@ class Matches:
 def match(trace: Trace) -> Matches:
     """Find the sites of a traced model; nothing in it is changed."""
     matcher = _Matcher(trace)
-    experts = matcher.experts(trace)
-    sites = [found for found in experts if isinstance(found, Site)]
-    misses = {found.path: found for found in experts if isinstance(found, Miss)}
+    found = matcher.experts(trace)
+    sites = [one for one in found if isinstance(one, Site)]
+    misses = {one.path: one for one in found if isinstance(one, Miss)}
     inside = {site.address.owner for site in sites}
     for traced in trace.graphs:
-        operations = Operations(traced)
+        regions = Regions(traced, trace.model, matcher.known)
+        operations = Operations(traced, regions)
+        addresses = Addresses(trace, traced, regions, matcher.names)
         for node in traced.graph.nodes:
-            activation = operations.activation(node)
-            if activation is None or is_inner_gate(operations, node) or traced.calls[node].owner in inside:
-                continue
-            try:
-                matcher.add(operations, node, activation)
-            except (NoSiteHereError, NotRewritableError) as refusal:
-                path = matcher.refuse(operations, node)
-                misses.setdefault(path, Miss(path, str(activation), str(refusal)))
-    for unseen in unseen_activations(trace):
-        misses.setdefault(unseen.path, unseen)
+            region = regions.by_exit.get(node)
+            if region is not None and traced.calls[node].owner not in inside:
+                matcher.look_at(operations, addresses, region)
+    settled_sites, refused = matcher.settle()
+    for miss in (*refused, *unseen_activations(trace)):
+        misses.setdefault(miss.path, miss)
     for site in sites:
         misses.pop(site.path, None)
-    sites = sorted((*matcher.settle(), *sites), key=lambda site: site.depth)
+    sites = sorted((*settled_sites, *sites), key=lambda site: site.depth)
     return Matches(tuple(sites), tuple(misses.values()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A site whose address is not chosen yet."""
+
+    site: Site
+    nodes: NodesOfMLP | None
+    lone_calls: list[tuple[nn.Module, fx.Node | Run]] = field(default_factory=list)
 
 
 class _Matcher:
     def __init__(self, trace: Trace) -> None:
+        self.known: dict[str, Activation | str] = {}
+        self.names: dict[tuple[str, object], str] = {}
         self._names = trace.names
         self._depths = depths(trace)
-        self._addresses = Addresses(trace)
         self._obstacles = Obstacles(trace)
-        self._sites: dict[ActivationAddress, Site] = {}
-        self._refused: set[ActivationAddress] = set()
-        self._nodes: dict[ActivationAddress, list[NodesOfMLP]] = defaultdict(list)
-        self._calls: dict[ActivationAddress, list[tuple[nn.Module, fx.Node]]] = defaultdict(list)
+        self._found: dict[Region, _Found] = {}
+        self._ways: dict[Region, list[Candidate]] = {}
+        self._producers: dict[Region, str] = {}
+        self._misses: list[Miss] = []
 
-    def add(self, operations: Operations, node: fx.Node, activation: Activation) -> None:
-        """Turn one activation call into a site, or raise the reason why it is none."""
-        module = operations.module(node)
-        if module is not None and would_lose_hooks(module):
+    def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
+        """Note what one activation is: the hidden function of layers, or none that can be replaced."""
+        ways: list[Candidate] = []
+        try:
+            if not region.named and self._unnamed(operations, region) is None:
+                return
+            ways, why = addresses.of(region)
+            found = self._site(operations, region)
+            if not ways:
+                raise NoSiteHereError(why)
+        except NoSiteHereError as refusal:
+            self._ways[region] = ways
+            self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
+            if region.named:
+                path = ways[0].address.path if ways else addresses.shown(region.exit)
+                self._misses.append(Miss(path, str(region.activation), str(refusal)))
+            return
+        self._found[region], self._ways[region] = found, ways
+        self._producers[region] = found.site.producer
+
+    def _unnamed(self, operations: Operations, region: Region) -> NodesOfMLP | None:
+        """Give the MLP of an elementwise function that is known as no activation; anywhere else it is none."""
+        if region.obstacle is not None:
+            return None
+        around = mlp_around(operations, region, self._obstacles, gated=False)
+        return around if isinstance(around, NodesOfMLP) else None
+
+    def _site(self, operations: Operations, region: Region) -> _Found:
+        """Turn one activation into a site, or raise the reason why it is none."""
+        module = operations.module(region.exit) if len(region.nodes) == 1 else None
+        if any((one := operations.module(node)) is not None and would_lose_hooks(one) for node in region.nodes):
             raise NoSiteHereError("the activation module has hooks, which its replacement would lose")
-        gate = is_gate(operations, node)
-        around = mlp_around(operations, node, self._obstacles, gated=gate)
+        if region.obstacle is not None:
+            raise NoSiteHereError(region.obstacle)
+        gate = is_gate(operations, region.exit)
+        around = mlp_around(operations, region, self._obstacles, gated=gate)
         if gate and isinstance(around, str):
             raise NoSiteHereError(f"it gates a gated MLP that cannot be split: {around}" if around else GATE.reason)
-        require_hidden(operations, node, whole_model=operations.traced.path == "")
+        require_hidden(operations, region, whole_model=operations.traced.path == "")
         if isinstance(around, str):
-            source = feeding(operations, node, inplace=activation.inplace)
+            source = feeding(operations, region)
             producer, kind, dim = source.node, cast(Kind, source.kind), 1 if source.kind == "conv" else -1
             around = around or source.between or "its input takes a way that is not followed"
         else:
             layout = operations.layout(around.expand)
             assert layout is not None
             producer, kind, dim = around.expand, "gated" if gate else "mlp", layout.channels_dim
-        address = self._addresses.of(operations.traced, node)
         hidden = around.hidden(operations, self._path) if isinstance(around, NodesOfMLP) else None
-        if hidden and address.module is None and any(inner.path == address.owner for inner in hidden.inner):
-            around, hidden, kind = "one code computes its norm and its activation", None, _lone_kind(kind, dim)
         expand = operations.module(producer)
         path = self._path(expand) if expand is not None else operations.traced.calls[producer].owner
-        lone = self._lone(operations, node, address, dim) if hidden is None and kind in ("linear", "conv") else None
-        known = self._sites.get(address)
-        if known is not None and known.producer != path:
-            raise NoSiteHereError(f"{address.path} serves several layers, which one replacement would tie together")
+        lone, calls = None, list[tuple[nn.Module, fx.Node | Run]]()
+        if hidden is None and kind in ("linear", "conv"):
+            lone, calls = self._lone(operations, region, dim)
         site = Site(
             kind=kind,
-            activation=activation,
-            address=address,
+            activation=region.activation,
+            address=ActivationAddress("", 0, None),
             producer=path,
             consumer=self._path(hidden.project) if hidden else None,
             partner=self._path(hidden.partner) if hidden and hidden.partner else None,
             channels_dim=dim,
-            depth=self._depths[node],
+            depth=self._depths[region.exit],
             hidden=hidden,
             not_an_mlp=around if isinstance(around, str) else None,
             lone=lone,
             activation_parameters=sum(p.numel() for p in module.parameters()) if module is not None else 0,
+            original=partial(operations.regions.function, region),
         )
-        if isinstance(around, NodesOfMLP):
-            self._nodes[address].append(around)
-        if known is not None and known.kind != site.kind:
-            site = known if known.hidden is None else site
-        if known is None or known.depth < site.depth:
-            self._sites[address] = site
+        return _Found(site, around if isinstance(around, NodesOfMLP) else None, calls)
 
-    def _lone(self, operations: Operations, node: fx.Node, address: ActivationAddress, dim: int) -> Lone | None:
-        end = lone_layer(operations, node, self._obstacles, dim)
+    def _lone(
+        self, operations: Operations, region: Region, dim: int
+    ) -> tuple[Lone | None, list[tuple[nn.Module, fx.Node | Run]]]:
+        end = lone_layer(operations, region, self._obstacles, dim)
         layer = operations.module(end.node) if end is not None else None
         if end is None or layer is None:
-            return None
+            return None, []
         inner = tuple(InnerLayer(call.layer, self._path(call.layer), call.role, call.wide) for call in end.inner)
-        if address.module is None and any(one.path == address.owner for one in inner):
-            return None
-        self._calls[address] += [(layer, end.node), *((call.layer, call.node) for call in end.inner)]
-        return Lone(layer, self._path(layer), inner)
+        calls: list[tuple[nn.Module, fx.Node | Run]] = [(layer, end.node)]
+        return Lone(layer, self._path(layer), inner), calls + [(call.layer, call.node) for call in end.inner]
 
     def experts(self, trace: Trace) -> list[Site | Miss]:
         """Find the packed experts."""
         return list(experts_of(trace, self._depths, self._obstacles))
 
-    def refuse(self, operations: Operations, node: fx.Node) -> str:
-        """Remember that one call at an address is no site, so that no other call there becomes one."""
-        self._refused.add(self._addresses.named(operations.traced, node))
-        return self._addresses.shown(operations.traced, node)
+    def settle(self) -> tuple[list[Site], list[Miss]]:
+        """Give every site its address; drop what one replacement would tie together, demote what is called elsewhere."""
+        together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
+        misses = list(self._misses)
+        for region, address in settled(self._ways, self._producers).items():
+            if region not in self._found:
+                continue
+            if isinstance(address, str):
+                shown = self._ways[region][-1].address.path
+                misses.append(Miss(shown, str(region.activation), address))
+                continue
+            found = self._found[region]
+            first = next((one for one in together if replace(one, call=0) == replace(address, call=0)), address)
+            together[first].append(replace(found, site=replace(found.site, address=first)))
+        return [self._settled(found) for found in together.values()], misses
 
-    def settle(self) -> tuple[Site, ...]:
-        """Drop what another call at the same address forbids; demote MLPs whose layers are called elsewhere too."""
-        kept = (site for address, site in self._sites.items() if address not in self._refused)
-        return tuple(
-            self._settled(site, site.hidden) if isinstance(site.hidden, Hidden) else self._settled_lone(site)
-            for site in kept
-        )
-
-    def _settled_lone(self, site: Site) -> Site:
+    def _settled(self, found: list[_Found]) -> Site:
+        kinds = {one.site.kind for one in found}
+        among = [one.site for one in found if len(kinds) == 1 or one.site.hidden is None]
+        site = self._outside_of_norms(max(among, key=lambda one: one.depth))
+        if isinstance(site.hidden, Hidden):
+            return self._alone(site, site.hidden, [one.nodes for one in found if one.nodes is not None])
         if site.lone is None:
             return site
-        called = self._calls[site.address]
+        called = [call for one in found for call in one.lone_calls]
         layers = (site.lone.layer, *(inner.layer for inner in site.lone.inner))
         alone = all(len(self._obstacles.calls[id(layer)]) == sum(one is layer for one, _ in called) for layer in layers)
         return site if alone else replace(site, lone=None)
 
-    def _settled(self, site: Site, hidden: Hidden) -> Site:
+    def _outside_of_norms(self, site: Site) -> Site:
+        inner = site.hidden.inner if isinstance(site.hidden, Hidden) else site.lone.inner if site.lone else ()
+        if site.address.module is not None or not any(one.path == site.address.owner for one in inner):
+            return site
+        return self._demoted(replace(site, lone=None), "one code computes its norm and its activation")
+
+    def _alone(self, site: Site, hidden: Hidden, nodes: list[NodesOfMLP]) -> Site:
         for layer in hidden.layers:
-            expected = {node for nodes in self._nodes[site.address] for node in nodes.calls_of(layer, hidden)}
+            expected = {node for one in nodes for node in one.calls_of(layer, hidden)}
             # Only the numbers, since a run of code that was traced into is known by another node on either side.
             if len(self._obstacles.calls[id(layer)]) != len(expected):
-                why = f"{self._path(layer)} is also called outside this MLP"
-                kind = _lone_kind(site.kind, site.channels_dim)
-                return replace(site, kind=kind, consumer=None, partner=None, hidden=None, not_an_mlp=why)
+                return self._demoted(site, f"{self._path(layer)} is also called outside this MLP")
         return site
+
+    def _demoted(self, site: Site, why: str) -> Site:
+        if site.hidden is None:
+            return site
+        kind: Kind = "gated" if site.kind == "gated" else "conv" if site.channels_dim == 1 else "linear"
+        return replace(site, kind=kind, consumer=None, partner=None, hidden=None, not_an_mlp=why)
 
     def _path(self, module: nn.Module) -> str:
         return self._names.paths(module)[0]
-
-
-def _lone_kind(kind: Kind, channels_dim: int) -> Kind:
-    return "gated" if kind == "gated" else "conv" if channels_dim == 1 else "linear"

@@ -14,6 +14,7 @@ from rewriter.sites.gates import gated_mlp
 from rewriter.sites.hidden_flow import HiddenFlow, InnerCall
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
+from rewriter.sites.regions import Region
 from rewriter.sites.site import Hidden, InnerLayer
 
 
@@ -44,16 +45,16 @@ class NodesOfMLP:
         return tuple(node for module, node in pairs if module is layer and node is not None)
 
 
-def mlp_around(operations: Operations, activation: fx.Node, obstacles: Obstacles, *, gated: bool) -> NodesOfMLP | str:
+def mlp_around(operations: Operations, region: Region, obstacles: Obstacles, *, gated: bool) -> NodesOfMLP | str:
     """Find the MLP that an activation is the hidden function of; else say why it is none."""
     try:
-        source = feeding(operations, activation, inplace=False)
+        source = feeding(operations, region)
     except NoSiteHereError as refusal:
         return "" if gated else str(refusal)
     flow = HiddenFlow(operations, obstacles, 1 if source.kind == "conv" else -1)
-    found = _gated(operations, flow, activation) if gated else _plain(operations, flow, activation, source)
+    found = _gated(operations, flow, region) if gated else _plain(operations, flow, region, source)
     if isinstance(found, str):
-        return obstacles.foreign_beside(operations, activation) or found
+        return obstacles.foreign_beside(operations, region) or found
     layouts = [operations.layout(node) for node in (found.expand, found.project, found.partner or found.expand)]
     if len({layout.channels_dim for layout in layouts if layout is not None}) != 1:
         return "its layers hold the hidden units in different dimensions"
@@ -65,19 +66,19 @@ def mlp_around(operations: Operations, activation: fx.Node, obstacles: Obstacles
     return next((why for layer in hidden.layers if (why := obstacles.to_resizing(layer)) is not None), found)
 
 
-def _plain(operations: Operations, flow: HiddenFlow, activation: fx.Node, source: Feeding) -> NodesOfMLP | str:
-    first = flow.up(activation)
+def _plain(operations: Operations, flow: HiddenFlow, region: Region, source: Feeding) -> NodesOfMLP | str:
+    first = flow.up(region)
     if isinstance(first, str):
         how = " as a function call" if operations.module(source.node) is None else ""
         return first or source.between or f"a {source.kind} feeds it{how}, which cannot change its shape"
-    second = flow.down(activation)
+    second = flow.down(region.exit)
     if isinstance(second, str):
         return second
     return NodesOfMLP(first.node, second.node, inner=(*first.inner, *second.inner))
 
 
-def _gated(operations: Operations, flow: HiddenFlow, activation: fx.Node) -> NodesOfMLP | str:
-    gate = gated_mlp(operations, flow, activation)
+def _gated(operations: Operations, flow: HiddenFlow, region: Region) -> NodesOfMLP | str:
+    gate = gated_mlp(operations, flow, region)
     if isinstance(gate, str):
         return gate
     return NodesOfMLP(gate.producer, gate.consumer.node, gate.partner, gate.half, gate.consumer.inner)

@@ -10,7 +10,9 @@ from torch import fx, nn
 from rewriter.channelwise import channels_of
 from rewriter.sites.foreign_layers import foreign, is_plain
 from rewriter.sites.operations import Operations
+from rewriter.sites.regions import Region
 from rewriter.tracing import Trace, TracedGraph
+from rewriter.tracing.calls import Run
 from rewriter.tracing.hooks import would_lose_hooks
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
@@ -24,14 +26,14 @@ class Obstacles:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self.calls: dict[int, set[fx.Node]] = defaultdict(set)
+        self.calls: dict[int, set[fx.Node | Run]] = defaultdict(set)
         self._read_directly: set[int] = set()
         for traced in trace.graphs:
             for node, call in traced.calls.items():
                 if call.module is not None:
                     self.calls[id(call.module)].add(node)
-                elif call.index == 0:  # the code of the owner itself was traced into: one run of it
-                    self.calls[id(trace.names.modules[call.owner])].add(node)
+            for run in traced.runs:
+                self.calls[id(run.module)].add(run)
             parameters = dict(trace.names.modules[traced.path].named_parameters(remove_duplicate=False))
             for node in traced.graph.nodes:
                 read = parameters.get(str(node.target)) if node.op == "get_attr" else None
@@ -89,9 +91,9 @@ class Obstacles:
         call = traced.calls.get(user)
         return user.target is getattr or (bool(owner) and call is not None and call.owner == owner)
 
-    def foreign_beside(self, operations: Operations, activation: fx.Node) -> str | None:
+    def foreign_beside(self, operations: Operations, region: Region) -> str | None:
         """Say that the code of a quantised layer or of an adapter is before or behind an activation, or give None."""
-        nodes = [*activation.all_input_nodes, *activation.users]
+        nodes = [region.entry, *region.exit.users]
         for node in nodes:
             call = operations.traced.calls.get(node)
             if call is not None and (why := foreign(call.owner, self._trace.names.modules[call.owner])):

@@ -12,8 +12,11 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
+from rewriter.sites.regions import Region, Regions
 from rewriter.tracing import TracedGraph
-from rewriter.tracing.spellings import MULTIPLICATIONS, Activation, activation_of_function, activation_of_module
+from rewriter.tracing.hooks import has_hooks
+from rewriter.tracing.overrides import as_overwritten
+from rewriter.tracing.spellings import MULTIPLICATIONS, Activation
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTION_CALLS: frozenset[Any] = frozenset({F.conv1d, F.conv2d, F.conv3d})
@@ -40,28 +43,45 @@ _SHAPE_METHODS = (
     "transpose", "movedim", "unfold",
 )  # fmt: skip
 _SHAPE_CALLS: frozenset[Any] = frozenset(
-    {operator.getitem, operator.setitem, "expand_as", "view_as", "reshape_as", "t", *_SHAPE_METHODS}
+    {operator.getitem, operator.setitem, as_overwritten, "expand_as", "view_as", "reshape_as", "t", *_SHAPE_METHODS}
     | {getattr(torch, name) for name in _SHAPE_METHODS if hasattr(torch, name)}
 )
 
 
 class Operations:
-    """Classifies the nodes of one traced graph."""
+    """Classifies the nodes of one traced graph.
 
-    def __init__(self, traced: TracedGraph) -> None:
+    Args:
+        traced: the graph.
+        regions: its elementwise functions.
+    """
+
+    def __init__(self, traced: TracedGraph, regions: Regions) -> None:
         self.traced = traced
+        self.regions = regions
 
     def module(self, node: fx.Node) -> nn.Module | None:
         """Give the module that a node calls, or None."""
         call = self.traced.calls.get(node)
         return call.module if call else None
 
+    def region(self, node: fx.Node) -> Region | None:
+        """Give the elementwise function whose value a node is, or None."""
+        return self.regions.by_exit.get(node)
+
     def activation(self, node: fx.Node) -> Activation | None:
-        """Give the activation that a node computes, or None."""
-        if node.op == "call_module":
-            module = self.module(node)
-            return activation_of_module(module) if module is not None else None
-        return activation_of_function(node) if node.op in ("call_function", "call_method") else None
+        """Give the activation whose value a node is, or None."""
+        region = self.region(node)
+        return region.activation if region is not None and region.named else self.regions.activation_of(node)
+
+    def is_static(self, node: fx.Node) -> bool:
+        """Say whether a value is computed from parameters, buffers and constants alone."""
+        return self.regions.is_static(node)
+
+    def is_unknown(self, node: fx.Node) -> bool:
+        """Say whether a node is a module whose code could not be followed, so that nobody knows what it does."""
+        call = self.traced.calls.get(node)
+        return call is not None and call.path is not None and call.path in self.traced.opaque
 
     def layout(self, node: fx.Node) -> Layout | None:
         """Give the layout of the linear map that a node calls, or None for anything else."""
@@ -78,7 +98,7 @@ class Operations:
         module = self.module(node)
         if isinstance(module, _CONVOLUTIONS) or node.target in _CONVOLUTION_CALLS:
             return "conv"
-        weighted = node.target in _PRODUCTS and any(map(is_trained, node.all_input_nodes))
+        weighted = node.target in _PRODUCTS and any(map(self.is_static, node.all_input_nodes))
         if node.target in _LINEAR_CALLS or weighted:
             return "linear"
         if self.layout(node) is not None:
@@ -91,7 +111,7 @@ class Operations:
         if module is not None:
             return any(mark in type(module).__name__ for mark in ("Pool", "Pad", "Upsample", "PixelShuffle", "Flatten"))
         if node.target in MULTIPLICATIONS:
-            return sum(isinstance(argument, fx.Node) and not is_trained(argument) for argument in node.args) == 1
+            return sum(isinstance(argument, fx.Node) and not self.is_static(argument) for argument in node.args) == 1
         return node.target in _CARRYING_CALLS or keeps_values(node)
 
     def is_norm(self, node: fx.Node) -> bool:
@@ -103,16 +123,30 @@ class Operations:
 
     def is_pass_through(self, node: fx.Node) -> bool:
         """Say whether a node is a dropout, an identity, a copy or a multiplication by a number."""
-        known = isinstance(self.module(node), _PASS_THROUGH_MODULES) or node.target in _PASS_THROUGH_CALLS
-        return known or _scales(node)
+        module = self.module(node)
+        known = isinstance(module, _PASS_THROUGH_MODULES) and not has_hooks(module)
+        return known or node.target in _PASS_THROUGH_CALLS or _scales(node)
 
     def pools_over_space(self, node: fx.Node) -> bool:
         """Say whether a node is a pool or an interpolation of torch, which treat every channel alike."""
         return isinstance(self.module(node), _POOL_MODULES) or node.target in _POOL_CALLS
 
     def rescales(self, node: fx.Node) -> bool:
-        """Say whether a node only reshapes one value or multiplies it by a number."""
-        return keeps_values(node) or _scales(node)
+        """Say whether a node only reshapes one value, or scales it by what no input determines."""
+        return keeps_values(node) or self.regions.rescales(node)
+
+    def gates_another_value(self, node: fx.Node, origin: fx.Node) -> bool:
+        """Say whether ``node``, which holds the value of ``origin``, is multiplied with another value.
+
+        What is computed from parameters, buffers and constants alone is a scale, and a value that is computed from
+        ``origin`` gates it, not the other way.
+        """
+        return any(
+            user.target in MULTIPLICATIONS
+            and all(isinstance(argument, fx.Node) and not self.is_static(argument) for argument in user.args)
+            and not any(value is not node and is_computed_from(value, origin) for value in user.all_input_nodes)
+            for user in node.users
+        )
 
     def describe(self, node: fx.Node) -> str:
         """Name a node for a reason shown to the user."""
@@ -137,19 +171,6 @@ def keeps_values(node: fx.Node) -> bool:
     return node.op in ("call_function", "call_method") and node.target in _SHAPE_CALLS
 
 
-def gates_another_value(node: fx.Node, origin: fx.Node) -> bool:
-    """Say whether ``node``, which holds the value of ``origin``, is multiplied with another traced value.
-
-    A trained scale of its own is none, and a value that is computed from ``origin`` gates it, not the other way.
-    """
-    return any(
-        user.target in MULTIPLICATIONS
-        and all(isinstance(argument, fx.Node) and not is_trained(argument) for argument in user.args)
-        and not any(value is not node and is_computed_from(value, origin) for value in user.all_input_nodes)
-        for user in node.users
-    )
-
-
 def _scales(node: fx.Node) -> bool:
     if node.target not in MULTIPLICATIONS | _DIVISIONS or len(node.args) != 2:
         return False
@@ -169,9 +190,3 @@ def is_computed_from(value: fx.Node, origin: fx.Node) -> bool:
         seen.update(before)
         waiting += before
     return False
-
-
-def is_trained(node: fx.Node) -> bool:
-    """Say whether a node is a parameter or buffer, at most in another shape."""
-    moved = keeps_values(node) or node.target is getattr
-    return node.op == "get_attr" or (moved and all(map(is_trained, node.all_input_nodes)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 
 from rewriter.packed_experts import PackedExperts
+from rewriter.sites.code import CallInCode, CallInGraph
 from rewriter.tracing.spellings import Activation
 
 Kind = Literal["mlp", "gated", "linear", "conv", "embedding"]
@@ -19,20 +21,29 @@ class ActivationAddress:
     """Where an activation is called.
 
     Attributes:
-        owner: path of the module whose own ``forward`` calls it.
-        call: position of the call among the calls that ``forward`` makes.
-        module: path of the activation's module when replacing that module changes this call and no other;
-            None when the owner's code itself must be rewritten.
+        owner: path of the module whose own code calls it.
+        call: position of the call among the calls that this code made.
+        module: path of the module, or of the attribute that holds a function, when replacing it changes this call and
+            no other; None when the owner's code itself must be changed.
+        code: where the expression stands in the owner's code, or in the graph of a GraphModule, else None.
     """
 
     owner: str
     call: int
     module: str | None
+    code: CallInCode | CallInGraph | None = None
+
+    @property
+    def turn(self) -> int | None:
+        """For which of the layers of a loop it is, where one expression serves several."""
+        return self.code.turn if isinstance(self.code, CallInCode) else None
 
     @property
     def path(self) -> str:
         """A path to show: the module, or the owner whose code holds the call."""
-        return self.module or f"{self.owner or '(model)'}:{self.call}"
+        what = self.code.name if self.code is not None else self.call
+        turn = f"[{self.turn}]" if self.turn is not None else ""
+        return self.module or f"{self.owner or '(model)'}:{what}{turn}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,7 @@ class Site:
         not_an_mlp: why a lone site cannot be rewritten as an MLP, else None.
         lone: the layer of a lone activation that may be replaced, else None.
         activation_parameters: number of trainable parameters of the activation it has now.
+        original: makes a module that computes what the model computes there; None for packed experts.
         samples: values that entered the activation on calibration inputs, float32 ``[N]``; None without calibration.
     """
 
@@ -127,6 +139,7 @@ class Site:
     activation_parameters: int
     lone: Lone | None = None
     samples: Tensor | None = field(default=None, compare=False, repr=False)
+    original: Callable[[], nn.Module] | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> str:

@@ -12,7 +12,7 @@ from rewriter.errors import CheckpointError
 from rewriter.recipe import Recipe
 from rewriter.recipe.digests import require_unchanged
 from rewriter.storage.folder import RECIPE, weights_in
-from rewriter.surgery import operate
+from rewriter.surgery.operation import operate
 from rewriter.validation import check_budget
 from rewriter.wrapped import require_plain
 

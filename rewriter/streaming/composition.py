@@ -16,8 +16,8 @@ from rewriter.recipe import ChannelwiseRecord, Recipe, SiteRecord
 from rewriter.streaming.hollow import hollow
 from rewriter.streaming.new_modules import NewFunction, NewModule, ResizedModule, ResizedRecord
 from rewriter.streaming.warm_chain import chains_of
-from rewriter.surgery import operate
-from rewriter.surgery.graphs import added_name
+from rewriter.surgery.operation import operate
+from rewriter.surgery.placed import placed
 from rewriter.tracing.names import ModuleNames
 from rewriter.validation import check_budget
 
@@ -79,7 +79,7 @@ def compose(model: nn.Module, recipe: Recipe, match: Match) -> list[OutputTensor
     names = ModuleNames(model)
     old = model.state_dict(keep_vars=True)
     keys = {id(tensor): key for key, tensor in reversed(old.items())}
-    functions = dict(_functions(names, recipe))
+    functions = dict(_functions(model, names, recipe))
     resized = _resized(names, recipe, match)
     rewritten = operate(model, recipe)
     check_budget(rewritten, recipe)
@@ -108,7 +108,7 @@ def compose(model: nn.Module, recipe: Recipe, match: Match) -> list[OutputTensor
     return outputs
 
 
-def _functions(names: ModuleNames, recipe: Recipe) -> Iterator[tuple[str, SiteRecord]]:
+def _functions(model: nn.Module, names: ModuleNames, recipe: Recipe) -> Iterator[tuple[str, SiteRecord]]:
     """Give the paths that the functions of the sites will have."""
     packed = {record.path for record in recipe.linears if record.half is not None}
     for site in recipe.sites:
@@ -117,8 +117,8 @@ def _functions(names: ModuleNames, recipe: Recipe) -> Iterator[tuple[str, SiteRe
         elif site.module is not None:
             yield site.module, site
         else:
-            name = added_name(names.modules[site.owner], site)
-            yield from ((f"{path}.{name}".lstrip("."), site) for path in names.paths(names.modules[site.owner]))
+            inside = placed(model, site).removeprefix(f"{site.owner}.")
+            yield from ((f"{path}.{inside}".lstrip("."), site) for path in names.paths(names.modules[site.owner]))
 
 
 def _resized(names: ModuleNames, recipe: Recipe, match: Match) -> dict[str, tuple[NewModule, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -11,7 +13,7 @@ from rewriter.recipe import SiteRecord
 from rewriter.sites.foreign_layers import is_plain
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.spellings import Activation, activation_of_callable, activation_of_module
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 
 def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Module:
@@ -28,7 +30,7 @@ def site_function(names: ModuleNames, site: SiteRecord, method: str) -> nn.Modul
             raise UsageError(
                 expected=f"a module {path}", found="none", remedy="apply the recipe to the model it was made for"
             )
-    if site.module is not None and (found := str(_activation_at(names, site.module))) != site.activation:
+    if site.module is not None and (found := _other_activation_at(names, site.module, site.activation)) is not None:
         raise UsageError(
             expected=f"{site.activation} at {site.module}",
             found=found,
@@ -63,8 +65,21 @@ def _built(site: SiteRecord, method: str) -> nn.Module:
         ) from error
 
 
-def _activation_at(names: ModuleNames, path: str) -> Activation | None:
-    if path in names.modules:
-        return activation_of_module(names.modules[path])
+def _other_activation_at(names: ModuleNames, path: str, recorded: str) -> str | None:
+    """Say what is at a path in the place of a recorded activation, or give None where it is that, or nothing known."""
     owner, _, attribute = path.rpartition(".")
-    return activation_of_callable(getattr(names.modules.get(owner), attribute, None))
+    if path in names.modules:
+        found = activation_of_module(names.modules[path])
+    elif not callable(held := getattr(names.modules.get(owner), attribute, None)):
+        return "nothing"
+    else:
+        found = activation_of_callable(held)
+    return None if found is None or _is(found, recorded) else str(found)
+
+
+def _is(found: Activation, recorded: str) -> bool:
+    name, _, given = recorded.partition("(")
+    values = [pair.partition("=") for pair in given.rstrip(")").split(", ") if pair]
+    same = name == found.name and [key for key, _, _ in values] == list(found.parameters)
+    # Recipes of format 1 have six digits.
+    return same and all(math.isclose(float(v), found.parameters[k], rel_tol=1e-5) for k, _, v in values)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import fx, nn
+from torch import nn
 
 from rewriter.counting import count_parameters
 from rewriter.errors import UsageError
 from rewriter.recipe import LinearRecord, Recipe
-from rewriter.surgery.block import become_block
+from rewriter.surgery.calls import edited_calls
 from rewriter.surgery.channelwise import resized_channelwise
 from rewriter.surgery.experts import resized_experts
 from rewriter.surgery.functions import site_function
-from rewriter.surgery.graphs import EditedCode, edited_code
 from rewriter.surgery.linears import fill_linear, hollow_linear
 from rewriter.surgery.packed_gate import PackedGate
+from rewriter.surgery.placed import with_code
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.torch_layers import close_fast_path
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 
 @torch.inference_mode(False)
@@ -26,7 +28,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
 
     Nothing is changed until every new module has been made. The new linears get memory and values one by one as they
     are put in place, where the old ones go away, so both are never held as a whole. Submodules are replaced in the
-    model's own tree; only a module whose own code calls an activation gets a graph as its code.
+    model's own tree; of a module whose own code calls an activation, the source of that one method is edited.
 
     Returns:
         The model.
@@ -50,10 +52,18 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for record in recipe.linears:
         if record.half is not None:
             _pack_gate(recipe, record, linears, functions)
-    edited = edited_code(model, recipe.sites, functions)
+    edited = edited_calls(names, {site.address: functions[site.path] for site in with_code(model, recipe.sites)})
     replaced = [alias for path in (*linears, *between, *experts) for alias in names.paths(names.modules[path])]
     _require_replaceable(model, replaced + [site.module for site in recipe.sites if site.module is not None])
 
+    undo: list[Callable[[], None]] = []
+    try:
+        for calls in edited:
+            undo.append(calls.carry_out())
+    except BaseException:
+        for back in reversed(undo):
+            back()
+        raise
     for record in recipe.linears:
         fill_linear(linears[record.path], names.modules[record.path], record, recipe.seed)
         _replace(model, names, record.path, linears[record.path])
@@ -62,8 +72,6 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
-    for owner, code in edited.items():
-        _put_code(names.modules[owner], code)
     return model
 
 
@@ -96,14 +104,6 @@ def _pack_gate(
     gate = PackedGate(linear, functions[site.path], site.placement.branches, record.half)
     linears[record.path] = gate.train(linear.training)
     functions[site.path] = nn.Identity().train(linear.training)
-
-
-def _put_code(owner: nn.Module, code: EditedCode) -> None:
-    code.carry_out(owner)
-    if isinstance(owner, fx.GraphModule):
-        owner.recompile()
-    else:
-        become_block(owner, code.graph)
 
 
 def _replace(model: nn.Module, names: ModuleNames, path: str, new: nn.Module) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from rewriter.errors import UsageError
 from rewriter.recipe import SiteRecord
+from rewriter.sites import match
+from rewriter.surgery.calls import other_code
 from rewriter.surgery.packed_gate import PackedGate
-
-
-def first_name(site: SiteRecord) -> str:
-    """Return the name of a function that replaces a call in a module's own code, unless the name is taken."""
-    return f"{site.activation.partition('(')[0]}_{site.call}"
+from rewriter.tracing import trace
 
 
 def placed_function(model: nn.Module, site: SiteRecord) -> nn.Module:
@@ -28,15 +28,47 @@ def placed_function(model: nn.Module, site: SiteRecord) -> nn.Module:
         producer = model.get_submodule(site.producer)
         if isinstance(producer, PackedGate):
             return producer.function
-        if site.module is not None:
-            return model.get_submodule(site.module)
-        owner, name = model.get_submodule(site.owner), first_name(site)
-        while hasattr(owner, f"{name}_"):  # the last one that was free
-            name += "_"
-        return owner.get_submodule(name)
+        return model.get_submodule(placed(model, site))
     except AttributeError as error:
         raise UsageError(
             expected=f"a rewritten model with the function of {site.path}",
             found=f"a {type(model).__name__} without it",
             remedy="pass the model and the recipe of one rewrite, and no wrapper around the model",
         ) from error
+
+
+def with_code(model: nn.Module, sites: Sequence[SiteRecord]) -> list[SiteRecord]:
+    """Give the sites of a recipe with the places of their calls, which a recipe of format 1 only counts.
+
+    Raises:
+        UsageError: the model has no such call.
+    """
+    if all(site.module is not None or site.code is not None for site in sites):
+        return list(sites)
+    found = {(site.address.owner, site.address.call): site for site in match(trace(model)).sites}
+    complete: list[SiteRecord] = []
+    for site in sites:
+        if site.module is None and site.code is None:
+            known = found.get((site.owner, site.call))
+            if known is None or known.address.code is None or known.activation.name != site.activation.partition("(")[0]:
+                raise other_code(site.owner, f"no {site.activation} as its call {site.call}")
+            code = known.address.code.model_copy(update={"name": _name_of_format_1(model.get_submodule(site.owner), site)})
+            site = site.model_copy(update={"code": code})
+        complete.append(site)
+    return complete
+
+
+def placed(model: nn.Module, site: SiteRecord) -> str:
+    """Give the path of the function that a recipe puts at a site, in the model before or after the rewrite."""
+    if site.module is not None:
+        return site.module
+    name = site.code.name if site.code is not None else _name_of_format_1(model.get_submodule(site.owner), site)
+    turn = f".{site.address.turn}" if site.address.turn is not None else ""
+    return f"{site.owner}.{name}{turn}".removeprefix(".")
+
+
+def _name_of_format_1(owner: nn.Module, site: SiteRecord) -> str:
+    name = f"{site.activation.partition('(')[0]}_{site.call}"
+    while hasattr(owner, name) and hasattr(owner, f"{name}_"):
+        name += "_"
+    return name

@@ -1,6 +1,6 @@
-"""Capture: symbolic traces of a model as deep as its code allows, and records of the code that they leave out."""
+"""Capture: what a model's code does, recorded on example inputs or traced symbolically."""
 
-from rewriter.tracing.recording import record
-from rewriter.tracing.trace import Trace, TracedGraph, Untraced, adopt, trace
+from rewriter.tracing.recorder import trace
+from rewriter.tracing.trace import Trace, TracedGraph, Untraced
 
-__all__ = ["Trace", "TracedGraph", "Untraced", "adopt", "record", "trace"]
+__all__ = ["Trace", "TracedGraph", "Untraced", "trace"]

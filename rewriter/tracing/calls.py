@@ -1,89 +1,123 @@
-"""Who made a call: the address that ties a traced node to a line of a module's own ``forward``."""
+"""Who made a call: the run of a module's code, and the place in that code."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import sys
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
 
-from torch import Tensor, fx, nn
+import torch.overrides
+from torch import fx, nn
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call recorded while tracing.
+class Place:
+    """A place that a call was made from: an instruction of code, in one activation of it.
 
     Attributes:
-        owner: absolute path of the module whose own ``forward`` made the call.
-        index: position of the call among the calls that this run of ``forward`` made, children counting as one.
-        module: the module called, or None for a function or tensor method.
-        path: the absolute path under which the owner reached ``module`` (None for functions).
-        alone: False when the owner reaches ``module`` under more than one name.
+        code: the code that ran.
+        instruction: offset of the instruction in bytes.
+        activation: tells one run of the code from every other.
     """
 
-    owner: str
+    code: CodeType
+    instruction: int
+    activation: int
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a module's own code.
+
+    Attributes:
+        path: absolute path of the module.
+        module: whose code it is.
+        call: the call that started it; None for the outermost run of a graph.
+        entered: the values that came in.
+        left: the value that it returned; None until it did, and where it is not one value.
+        calls: how many calls it made so far, those of modules counting as one.
+        graph_node: for a GraphModule, the name of the node that is computed now.
+    """
+
+    path: str
+    module: nn.Module
+    call: Call | None = None
+    entered: tuple[fx.Node, ...] = ()
+    left: fx.Node | None = None
+    calls: int = 0
+    graph_node: str | None = None
+
+    def within(self, other: Run) -> bool:
+        """Say whether this is the other run or was started, at whatever depth, by it."""
+        run: Run | None = self
+        while run is not None and run is not other:
+            run = run.call.run if run.call is not None else None
+        return run is other
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a function, a tensor's method or a module.
+
+    Attributes:
+        run: the run of the code that made it.
+        index: position of the call among the calls that this run made.
+        places: where it was made, the innermost first, up to the module's own code.
+        module: the module called, or None for a function or tensor method.
+        path: the absolute path under which the caller reaches ``module`` (None for functions).
+        alone: False when the caller reaches ``module`` under more than one name.
+        graph_node: for the code of a GraphModule, the name of the node that is the call.
+    """
+
+    run: Run
     index: int
+    places: tuple[Place, ...] = ()
     module: nn.Module | None = None
     path: str | None = None
     alone: bool = True
+    graph_node: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Absolute path of the module whose own code made the call."""
+        return self.run.path
 
 
-@dataclass(frozen=True)
-class Signature:
-    """How a module was called: which parameters of its ``forward`` held traced values.
+_ENGINE = frozenset(
+    code.co_filename
+    for code in (
+        nn.Module._call_impl.__code__,
+        fx.Tracer.trace.__code__,
+        fx.Proxy.__torch_function__.__code__,
+        fx.Interpreter.run_node.__code__,
+        torch.overrides.handle_torch_function.__code__,
+    )
+)
 
-    Attributes:
-        traced: names of the parameters that received tensors, or lists of them.
-        obstacle: why a stand-in ``forward`` with just these parameters would differ, or None.
-        lists: of the parameters that received lists of tensors, the names and the lengths.
+
+@dataclass
+class Places:
+    """Notes the places of calls.
+
+    A frame that was seen is kept, so that no other takes its identity.
+
+    Args:
+        engine: the file of the code that follows a model.
     """
 
-    traced: tuple[str, ...]
-    obstacle: str | None = None
-    lists: tuple[tuple[str, int], ...] = ()
+    engine: str
+    _frames: dict[int, FrameType] = field(default_factory=dict)
 
-
-def bound_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of a call of ``module`` by the names of its ``forward``; none when they do not fit."""
-    try:
-        return dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
-    except TypeError:
-        return {}
-
-
-def signature_of_call(
-    module: nn.Module,
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
-    *,
-    traced_as: type[object] = fx.Proxy,
-) -> Signature:
-    """Describe one call of ``module`` by the parameters that received traced values, which are ``traced_as``."""
-    parameters = inspect.signature(module.forward).parameters
-    try:
-        bound = inspect.signature(module.forward).bind(*args, **kwargs)
-    except TypeError as error:
-        return Signature((), f"its call does not fit its signature ({error})")
-    traced: list[str] = []
-    lists: list[tuple[str, int]] = []
-    for name, value in bound.arguments.items():
-        parameter = parameters[name]
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            return Signature((), f"it is called with *args or **kwargs ({name})")
-        if isinstance(value, traced_as):
-            traced.append(name)
-        elif type(value) is list and value and all(isinstance(item, traced_as) for item in value):
-            traced.append(name)
-            lists.append((name, len(value)))
-        elif not _is_default(value, parameter.default):
-            shown = f"a {type(value).__name__}" if isinstance(value, Tensor) else repr(value)
-            return Signature((), f"its caller passes {name}={shown}"[:120])
-    return Signature(tuple(traced), lists=tuple(lists))
-
-
-def _is_default(value: object, default: object) -> bool:
-    # Values are compared only where == is sure to answer with a bool: neither tensors nor containers of proxies.
-    return value is default or (
-        isinstance(value, bool | int | float | str) and type(value) is type(default) and value == default
-    )
+    def here(self) -> tuple[Place, ...]:
+        """Give the places of a model's code that lead here, the innermost first, up to a module's own code."""
+        found: list[Place] = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename not in _ENGINE and code.co_filename != self.engine:
+                self._frames[id(frame)] = frame
+                found.append(Place(code, frame.f_lasti, id(frame)))
+            elif found:
+                break
+            frame = frame.f_back
+        return tuple(found)

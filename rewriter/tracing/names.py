@@ -6,6 +6,8 @@ from collections import defaultdict
 
 from torch import nn
 
+from rewriter.tracing.calls import Run
+
 
 class ModuleNames:
     """An index from module objects to all their paths.
@@ -24,16 +26,22 @@ class ModuleNames:
         """Give every path of ``module``, the first registered first."""
         return self._paths.get(id(module), [])
 
-    def called_as(self, module: nn.Module, owner: str) -> tuple[str, bool]:
-        """Give the path under which ``owner``'s code reaches ``module``, and whether it is the only one.
+    def called_as(self, module: nn.Module, run: Run) -> tuple[str, bool]:
+        """Give the path under which the code of a run reaches ``module``, and whether it is the only one.
+
+        A Sequential reaches its parts in turn, each under the name of its own.
 
         Raises:
             NameError: the module is not part of the model (made on the fly, or kept in a plain list).
         """
+        if type(run.module) is nn.Sequential:
+            name, part = list(run.module._modules.items())[run.calls]
+            if part is module:
+                return f"{run.path}.{name}" if run.path else name, True
         paths = self.paths(module)
         if not paths:
             raise NameError(f"{type(module).__name__} is called but is not a registered submodule")
-        inside = [path for path in paths if not owner or path.startswith(f"{owner}.")]
+        inside = [path for path in paths if not run.path or path.startswith(f"{run.path}.")]
         candidates = inside or paths
         nearest = min(path.count(".") for path in candidates)
         nearest_paths = [path for path in candidates if path.count(".") == nearest]

@@ -9,31 +9,41 @@ from typing import Any, Literal
 import torch
 from torch._ops import OpOverload
 
-_REFLECTED = {"__rsub__": operator.sub, "__rdiv__": operator.truediv, "__rtruediv__": operator.truediv}
+_REFLECTED = {
+    "__rsub__": operator.sub,
+    "__rdiv__": operator.truediv,
+    "__rtruediv__": operator.truediv,
+    "__rpow__": operator.pow,
+    "__rfloordiv__": operator.floordiv,
+    "__rmod__": operator.mod,
+    "__rmatmul__": operator.matmul,
+    "__rmul__": operator.mul,
+    "__radd__": operator.add,
+}
 
 
-def spelled(function: Callable[..., Any]) -> tuple[Literal["call_function", "call_method"], Any]:
-    """Give the kind and the target of the node of a call of ``function``.
+def spelled(
+    function: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Literal["call_function", "call_method"], Any, tuple[Any, ...]]:
+    """Give the kind, the target and the positional arguments of the node of a call of ``function``.
 
     Args:
         function: as ``__torch_function__`` or ``__torch_dispatch__`` receives it.
+        args: the positional arguments.
     """
     if isinstance(function, OpOverload):
         name = function._schema.name.rpartition("::")[2]
-        return ("call_method", name) if hasattr(torch.Tensor, name) else ("call_function", function)
+        return ("call_method", name, args) if hasattr(torch.Tensor, name) else ("call_function", function, args)
     name = function.__name__
     if name == "__get__":
-        return "call_function", getattr
-    if getattr(torch.Tensor, name, None) is not function:
-        return "call_function", function
+        return "call_function", getattr, (*args[:1], function.__self__.__name__)  # type: ignore[attr-defined]
+    if getattr(torch.Tensor, name, None) is not function and getattr(function, "__module__", "") != "torch._tensor":
+        return "call_function", function, args
+    if name in _REFLECTED:
+        return "call_function", _REFLECTED[name], args[::-1]
     if name.startswith("__"):
-        return "call_function", _REFLECTED.get(name) or getattr(operator, name, function)
-    return "call_method", name
-
-
-def attribute(function: Callable[..., Any]) -> str | None:
-    """Give the name of the tensor attribute whose reading ``function`` is, or None for any other call."""
-    return str(getattr(function, "__self__").__name__) if function.__name__ == "__get__" else None  # noqa: B009
+        return "call_function", getattr(operator, name, function), args
+    return "call_method", name, args
 
 
 def overwritten(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -44,3 +54,8 @@ def overwritten(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace")
     first = args[0] if args else kwargs.get("input")
     return first if in_place else None
+
+
+def as_overwritten(value: Any) -> Any:
+    """Stand for a value as those read it later who hold the tensor that another call overwrote."""
+    return value

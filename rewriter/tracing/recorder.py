@@ -1,13 +1,12 @@
-"""A recorder of what untraceable code does to fake tensors: graphs in the words of a symbolic trace."""
+"""A recorder of what a model does on fake tensors: one graph, in the words of a symbolic trace."""
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,211 +15,261 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rewriter.tracing.calls import Call, bound_arguments
+from rewriter.tracing.calls import Call, Places, Run
+from rewriter.tracing.fake import FakeRun
+from rewriter.tracing.guards import decide
+from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
-from rewriter.tracing.overrides import attribute, overwritten, spelled
-from rewriter.tracing.trace import TracedGraph
+from rewriter.tracing.node_by_node import NodeByNode
+from rewriter.tracing.overrides import as_overwritten, overwritten, spelled
+from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
+from rewriter.tracing.tracer import symbolic_trace, trace_children
 
 _CONSTANTS = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, slice, type(None), type(...))
 
 
-@dataclass
-class _Graph:
-    """One graph while it is recorded; tensors are kept, so that no other takes their ``id``."""
+def trace(model: nn.Module, example_inputs: Any = None) -> Trace:
+    """Find out what a model's code does; nothing in the model is changed.
 
-    path: str
-    graph: fx.Graph = field(default_factory=fx.Graph)
-    calls: dict[fx.Node, Call] = field(default_factory=dict)
-    nodes: dict[int, fx.Node] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)
+    With example inputs the model is run in eval mode on fake tensors, which have shapes and dtypes but no values, and
+    every call that its code makes is recorded. A module whose code does not run without values, such as a mixture of
+    experts, becomes a leaf with the reason kept, and its children are traced by themselves. Without example inputs,
+    and where the model does not run on them, the code is traced symbolically.
 
-
-@dataclass
-class _Running:
-    """A module whose ``forward`` runs: inside a graph, as one call of a graph, or outside of all graphs."""
-
-    module: nn.Module
-    path: str
-    role: Literal["inside", "leaf", "outside"]
-    graph: _Graph | None
-    arguments: tuple[Any, Any] = ((), {})
-    calls: int = 0
+    Args:
+        model: any module.
+        example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes and dtypes are read.
+    """
+    if example_inputs is None or isinstance(model, fx.GraphModule):
+        return symbolic_trace(model)
+    opaque: dict[type[nn.Module], str] = {}
+    see_operations = False
+    while True:
+        recorder = Recorder(model, opaque, see_operations=see_operations)
+        try:
+            recorder.run(example_inputs)
+        except Exception as error:  # a user's forward may raise anything
+            failed = recorder.failed
+            if failed is None or failed is model or type(failed) in opaque:
+                traced = symbolic_trace(model)
+                why = f"it does not run on the example inputs: {reason(error)}"
+                untraced = Untraced("", type(model).__name__, why)
+                return Trace(model, traced.names, traced.roots, (untraced, *traced.untraced))
+            opaque[type(failed)] = reason(error)
+            continue
+        if recorder.missed and not see_operations:
+            see_operations = True
+            continue
+        return recorder.trace()
 
 
 class Recorder:
     """Records one run of a model.
 
     Every call that Python code makes on tensors is recorded in its own words, as is every call of a leaf module. What
-    runs where Python does not see it (compiled functions) is recorded as the ATen operations it consists of, so no use
-    of a value is missing from a graph.
+    runs where Python does not see it (scripted functions) is recorded, when asked for, as the ATen operations that it
+    consists of, so that no use of a value is missing.
 
     Args:
-        names: the names of the model's modules.
-        records: says whether the code of a module is to be recorded.
-        is_leaf: says whether a module, called by recorded code, is one call of its graph.
+        model: the model.
+        opaque: classes whose code is not run, with reasons: a tensor like the first floating-point argument stands for
+            what they return, so that the run shows where that value goes.
+        see_operations: also record what Python does not see.
 
     Attributes:
-        graphs: for each recorded module that no other recorded code called, the graphs of its calls.
-        inside: for each of them, the modules whose code is in these graphs.
+        failed: the innermost module whose code raised the error that ended the run.
+        missed: whether a tensor turned up that no recorded call made.
     """
 
-    def __init__(
-        self,
-        names: ModuleNames,
-        records: Callable[[nn.Module], bool],
-        is_leaf: Callable[[nn.Module], bool],
-    ) -> None:
-        self.graphs: dict[str, list[TracedGraph]] = {}
-        self.inside: dict[str, set[nn.Module]] = defaultdict(set)
-        self._names, self._records, self._is_leaf = names, records, is_leaf
-        self._weights: Mapping[int, list[str]] = {}
-        self._running: list[_Running] = []
+    def __init__(self, model: nn.Module, opaque: dict[type[nn.Module], str], *, see_operations: bool) -> None:
+        self.failed: nn.Module | None = None
+        self.missed = False
+        self._model, self._opaque, self._see_operations = model, opaque, see_operations
+        self._names = ModuleNames(model)
+        self._traced = TracedGraph("", fx.Graph(), {})
+        self._untraced: dict[str, Untraced] = {}
+        self._nodes: dict[int, fx.Node] = {}
+        self._overwritten: dict[int, fx.Node] = {}
+        self._kept: list[Any] = []  # so that no other tensor takes the id of one that is known
+        self._runs: list[Run] = []
         self._in_call = False
+        self._places = Places(__file__)
+        self._leaves = {module for module in model.modules() if is_leaf(module)}
+        self._fake: FakeRun
 
-    def run(self, model: nn.Module, call: Callable[[], Any], weights: Mapping[int, list[str]]) -> None:
-        """Run ``call`` and record what ``model`` does in it; the hooks that this adds stay on the modules.
-
-        Args:
-            model: the model.
-            call: runs it.
-            weights: the paths of its parameters and buffers by the ``id`` of the tensors that the run reads.
-        """
-        self._weights = weights
-        for module in model.modules():
-            module.register_forward_pre_hook(self._enter, with_kwargs=True)
-            module.register_forward_hook(self._leave, with_kwargs=True)
-        with ExitStack() as stack:
-            stack.enter_context(_Operations(self))
+    def run(self, example_inputs: Any) -> None:
+        """Run the model; whatever its code raises is raised."""
+        with FakeRun(self._model, example_inputs) as self._fake, ExitStack() as stack:
+            for module in self._model.modules():
+                vars(module)["forward"] = _ModuleStub(self, module)
+            if self._see_operations:
+                stack.enter_context(_Operations(self))
             stack.enter_context(_Functions(self))
-            call()
+            try:
+                self._fake()
+            finally:
+                self._nodes.clear()
+                self._kept.clear()
+                self._places = Places(__file__)
 
-    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], None]:
-        """Give what makes the call of ``module`` that has just begun one call of its caller, its code unrecorded."""
-        depth, top = len(self._running), self._running[-1]
-        graph = top.graph
-        if graph is None:
-            return lambda: self._running.__delitem__(slice(depth, None))
-        recorded, nodes, inside = len(graph.graph.nodes), dict(graph.nodes), set(self.inside[graph.path])
+    def trace(self) -> Trace:
+        """Give what was recorded."""
+        untraced = list(self._untraced.values())
+        for path in self._untraced:
+            self._traced.opaque[path] = trace_children(self._names, path, untraced)
+        return Trace(self._model, self._names, (self._traced,), tuple(untraced), recorded=True)
 
-        def undo() -> None:
-            del self._running[depth:]
-            for node in reversed(list(graph.graph.nodes)[recorded:]):
-                graph.graph.erase_node(node)
-                graph.calls.pop(node, None)
-            graph.nodes = nodes
-            self.inside[graph.path] = inside - {module}
-            if depth > 1 and self._running[-2].graph is graph:
-                top.role, top.arguments = "leaf", (self._as_nodes(graph, args), self._as_nodes(graph, kwargs))
-            else:
-                top.role, top.graph = "outside", None
+    def called(self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Carry out one call of a module: as one call of the graph, or by its own code, whose calls are recorded."""
+        if self._in_call:
+            return forward(*args, **kwargs)
+        caller = self._runs[-1] if self._runs else None
+        if caller is None:
+            return self._own_code(Run("", module), forward, args, kwargs)
+        path, alone = self._names.called_as(module, caller)
+        call = Call(caller, caller.calls, self._places.here(), module, path, alone, caller.graph_node)
+        caller.calls += 1
+        if type(module) in self._opaque:
+            self._untraced.setdefault(path, Untraced(path, type(module).__name__, self._opaque[type(module)]))
+            return self._leaf(call, _stands_for_result, args, kwargs)
+        if module in self._leaves:
+            return self._leaf(call, forward, args, kwargs)
+        return self._own_code(Run(path, module, call), forward, args, kwargs)
 
-        return undo
+    def _own_code(self, run: Run, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        if run.call is None:
+            self._add_inputs(args, kwargs)
+        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        run.entered = tuple(self._as_node(value) for value in given)
+        self._traced.runs.append(run)
+        self._runs.append(run)
+        try:
+            if isinstance(run.module, fx.GraphModule):
+                forward = NodeByNode(run).run_as_called
+            result = forward(*args, **kwargs)
+        except Exception:
+            self.failed = self.failed or run.module
+            raise
+        finally:
+            self._runs.pop()
+        if isinstance(result, Tensor):
+            run.left = self._as_node(result)
+        if run.call is None:
+            self._traced.graph.output(self._as_nodes(result))
+        return result
+
+    def _leaf(self, call: Call, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        nodes = self._as_nodes(args), self._as_nodes(kwargs)
+        result = self._uninterrupted(forward, args, kwargs)
+        node = self._traced.graph.create_node("call_module", str(call.path), *nodes)
+        self._traced.calls[node] = call
+        return self._returned(node, result, args, kwargs)
 
     def made(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out one call and record it, unless another call that is recorded makes it."""
-        top = self._running[-1] if self._running else None
-        if self._in_call or top is None or top.graph is None or top.role != "inside":
+        if self._in_call or not self._runs:
             return function(*args, **kwargs)
+        if function is Tensor.__bool__ and (node := self._nodes.get(id(args[0]))) is not None:
+            answer = decide(node, None)
+            if answer is not None:
+                return answer
+        # Overwriting changes what the arguments stand for, so they are looked up before.
+        nodes = self._as_nodes(args), self._as_nodes(kwargs)
+        result = self._uninterrupted(function, args, kwargs)
+        target = overwritten(function, args, kwargs)
+        if not any(isinstance(value, Tensor) for value in (target, *_leaves(result))):
+            return result
+        run = self._runs[-1]
+        kind, written, positional = spelled(function, nodes[0])
+        node = self._traced.graph.create_node(kind, written, positional, nodes[1])
+        self._traced.calls[node] = Call(run, run.calls, self._places.here(), graph_node=run.graph_node)
+        run.calls += 1
+        return self._returned(node, result, args, kwargs, target)
+
+    def _uninterrupted(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         self._in_call = True
         try:
-            # Overwriting changes what the arguments stand for, so they are looked up before.
-            nodes = self._as_nodes(top.graph, args), self._as_nodes(top.graph, kwargs)
-            result = function(*args, **kwargs)
-            target = overwritten(function, args, kwargs)
-            if any(isinstance(value, Tensor) for value in (target, *tree_leaves(result))):
-                self._record(top, function, *nodes, result=result, target=target)
+            return function(*args, **kwargs)
         finally:
             self._in_call = False
-        return result
 
-    def _record(self, top: _Running, function: Any, args: Any, kwargs: Any, *, result: Any, target: Any) -> None:
-        assert top.graph is not None
-        kind, written = spelled(function)
-        read = attribute(function)
-        node = top.graph.graph.create_node(kind, written, (*args[:1], read) if read else args, kwargs)
-        top.graph.calls[node] = Call(top.path, top.calls)
-        top.calls += 1
-        self._stands_for(top.graph, node, result)
-        if isinstance(target, Tensor):
-            self._stands_for(top.graph, node, target)
+    def _returned(self, node: fx.Node, result: Any, args: Any, kwargs: Any, target: Any = None) -> Any:
+        """Let a node stand for what its call returned; a tensor that came in gets a second object for what it is now.
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        top = self._running[-1] if self._running else None
-        if top is not None and top.graph is not None and top.role == "inside":
-            path, _ = self._names.called_as(module, top.path)
-            if self._is_leaf(module):
-                nodes = self._as_nodes(top.graph, args), self._as_nodes(top.graph, kwargs)
-                self._running.append(_Running(module, path, "leaf", top.graph, nodes))
-            else:
-                top.calls += 1
-                self.inside[top.graph.path].add(module)
-                self._running.append(_Running(module, path, "inside", top.graph))
-            return
-        path = self._names.paths(module)[0]
-        graph = _Graph(path) if self._records(module) else None
-        if graph is not None:
-            self.inside[path].add(module)
-            self._add_inputs(graph, module, args, kwargs)
-        self._running.append(_Running(module, path, "inside" if graph else "outside", graph))
-
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        left = self._running.pop()
-        if left.module is not module:
-            raise RuntimeError("a module's call ended in an exception that other code caught")
-        caller = self._running[-1] if self._running else None
-        if left.role == "leaf":
-            assert left.graph is not None
-            assert caller is not None
-            path, alone = self._names.called_as(module, caller.path)
-            target = path.removeprefix(f"{left.graph.path}." if left.graph.path else "")
-            node = left.graph.graph.create_node("call_module", target, *left.arguments)
-            left.graph.calls[node] = Call(caller.path, caller.calls, module, path, alone)
-            caller.calls += 1
-            self._stands_for(left.graph, node, result)
-        elif left.graph is not None and (caller is None or caller.graph is not left.graph):
-            left.graph.graph.output(self._as_nodes(left.graph, result))
-            traced = TracedGraph(left.path, left.graph.graph, left.graph.calls)
-            self.graphs.setdefault(left.path, []).append(traced)
-
-    def _add_inputs(self, graph: _Graph, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for name, value in bound_arguments(module, args, kwargs).items():
-            if isinstance(value, Tensor):
-                self._stands_for(graph, graph.graph.placeholder(name), value)
-
-    def _stands_for(self, graph: _Graph, node: fx.Node, value: Any) -> None:
-        graph.kept.append(value)
-        if isinstance(value, Tensor):
-            graph.nodes[id(value)] = node
-        elif isinstance(value, tuple | list):
-            for index, item in enumerate(value):
+        Who holds the old object and reads it later is thereby told from who reads the result.
+        """
+        if isinstance(result, Tensor):
+            if any(result is value for value in (*args, *kwargs.values(), target)):
+                old = result
+                result = self._uninterrupted(_alias, (old,), {})
+                if target is old:
+                    self._overwritten[id(old)] = node
+            self._nodes[id(result)] = node
+        elif isinstance(result, tuple | list):
+            for index, item in enumerate(result):
                 tensors = [leaf for leaf in tree_leaves(item) if isinstance(leaf, Tensor)]
                 if tensors:
-                    picked = graph.graph.call_function(operator.getitem, (node, index))
+                    picked = self._traced.graph.call_function(operator.getitem, (node, index))
                     for tensor in tensors:
-                        graph.nodes[id(tensor)] = picked
+                        self._keep(tensor, picked)
         else:
-            for leaf in tree_leaves(value):
-                if isinstance(leaf, Tensor):
-                    graph.nodes[id(leaf)] = node
+            for leaf in _tensors_in(result):
+                self._keep(leaf, node)
+            if isinstance(target, Tensor):
+                self._nodes[id(target)] = node
+        self._kept.append(result)
+        for value in _leaves(result):
+            if isinstance(value, FakeTensor):
+                self._fake.note(value)
+        return result
 
-    def _as_nodes(self, graph: _Graph, values: Any) -> Any:
-        return tree_map(lambda value: self._as_node(graph, value), values)
+    def _keep(self, tensor: Tensor, node: fx.Node) -> None:
+        self._nodes[id(tensor)] = node
+        self._kept.append(tensor)
 
-    def _as_node(self, graph: _Graph, value: Any) -> Any:
+    def _add_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        named = {f"args_{number}": value for number, value in enumerate(args)} | kwargs
+        for name, value in named.items():
+            for leaf in _tensors_in(value):
+                self._keep(leaf, self._traced.graph.placeholder(name))
+
+    def _as_nodes(self, values: Any) -> Any:
+        if type(values) is tuple and not any(isinstance(value, tuple | list | dict) for value in values):
+            return tuple(map(self._as_node, values))
+        return tree_map(self._as_node, values)
+
+    def _as_node(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
-            return value if isinstance(value, _CONSTANTS) else repr(type(value))
-        if id(value) not in graph.nodes:
-            graph.kept.append(value)
-            graph.nodes[id(value)] = self._unknown(graph, value)
-        return graph.nodes[id(value)]
+            if isinstance(value, _CONSTANTS):
+                return value
+            inside = _tensors_in(value)  # an object of a class of its own reads what it holds
+            return tuple(map(self._as_node, inside)) if inside else repr(type(value))
+        if (overwriting := self._overwritten.pop(id(value), None)) is not None:
+            self._nodes[id(value)] = self._traced.graph.call_function(as_overwritten, (overwriting,))
+        if id(value) not in self._nodes:
+            self._keep(value, self._unknown(value))
+        return self._nodes[id(value)]
 
-    def _unknown(self, graph: _Graph, value: Tensor) -> fx.Node:
-        paths = self._weights.get(id(value), [])
-        prefix = f"{graph.path}." if graph.path else ""
-        inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    def _unknown(self, value: Tensor) -> fx.Node:
+        paths = self._fake.weights.get(id(value), [])
         if paths or not isinstance(value, FakeTensor):
-            return graph.graph.create_node("get_attr", (inside or paths or ["a constant"])[0])
-        return graph.graph.placeholder("a value from elsewhere")
+            node = self._traced.graph.create_node("get_attr", (paths or ["a constant"])[0])
+            if not paths:
+                node.meta["value"] = value
+            return node
+        self.missed = True
+        return self._traced.graph.placeholder("a value from elsewhere")
+
+
+class _ModuleStub:
+    """Stands in the place of a module's ``forward``, the one that runs."""
+
+    def __init__(self, recorder: Recorder, module: nn.Module) -> None:
+        self._recorder, self._module, self._forward = recorder, module, module.forward
+        functools.update_wrapper(self, module.forward)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._recorder.called(self._module, self._forward, args, kwargs)
 
 
 class _Functions(TorchFunctionMode):
@@ -243,3 +292,26 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._recorder.made(func, args, kwargs or {})
+
+
+def _alias(value: Tensor) -> Tensor:
+    return value.view_as(value)
+
+
+def _leaves(result: Any) -> Any:
+    return (result,) if isinstance(result, Tensor) else tree_leaves(result)
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    found = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    if not found and hasattr(value, "__dict__") and not isinstance(value, type | nn.Module):
+        found = [leaf for leaf in tree_leaves(list(vars(value).values())) if isinstance(leaf, Tensor)]
+    return found
+
+
+def _stands_for_result(*args: Any, **kwargs: Any) -> Tensor:
+    given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+    like = next((value for value in given if value.is_floating_point()), None)
+    if like is None:
+        raise TypeError("it takes no floating-point tensor")
+    return torch.empty_like(like)

@@ -1,18 +1,15 @@
-"""The spellings of activations: every class, function and method that means one, with its parameters."""
+"""The names of activations: every class, function and method that means one, with its parameters."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-
-from rewriter.tracing.custom_activations import custom_activation, custom_function
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Activation:
     """An activation under its canonical name.
 
     Attributes:
-        name: the canonical name, such as ``"gelu_tanh"``.
+        name: the canonical name, such as ``"gelu_tanh"``; for a function without one its formula in ``x``.
         parameters: constants that differ from the name's defaults, such as ``{"negative_slope": 0.2}``.
         inplace: whether this spelling overwrites its input.
     """
@@ -30,7 +27,7 @@ class Activation:
     inplace: bool = False
 
     def __str__(self) -> str:
-        values = ", ".join(f"{key}={value:g}" for key, value in self.parameters.items())
+        values = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
         return f"{self.name}({values})" if values else self.name
 
 
@@ -40,6 +37,9 @@ _DEFAULTS: dict[str, dict[str, float]] = {
     "celu": {"saturation": 1.0},
     "hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "softplus": {"beta": 1.0},
+    "hardshrink": {"lambd": 0.5},
+    "softshrink": {"lambd": 0.5},
+    "rrelu": {"lower": 1 / 8, "upper": 1 / 3},
 }
 
 _TORCH_CLASSES: dict[type[nn.Module], str] = {
@@ -62,6 +62,10 @@ _TORCH_CLASSES: dict[type[nn.Module], str] = {
     nn.Hardtanh: "hardtanh",
     nn.Hardsigmoid: "hardsigmoid",
     nn.Hardswish: "hardswish",
+    nn.Hardshrink: "hardshrink",
+    nn.Softshrink: "softshrink",
+    nn.Threshold: "threshold",
+    nn.RReLU: "rrelu",
 }
 
 # Classes of other libraries are known by name, so that recognising them does not import their library.
@@ -125,6 +129,12 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
     F.hardtanh: ("hardtanh", False),
     F.hardsigmoid: ("hardsigmoid", False),
     F.hardswish: ("hardswish", False),
+    F.hardshrink: ("hardshrink", False),
+    F.softshrink: ("softshrink", False),
+    F.threshold: ("threshold", False),
+    F.threshold_: ("threshold", True),
+    F.rrelu: ("rrelu", False),
+    F.rrelu_: ("rrelu", True),
 }
 
 _METHODS = {
@@ -134,6 +144,7 @@ _METHODS = {
     "sigmoid_": ("sigmoid", True),
     "tanh": ("tanh", False),
     "tanh_": ("tanh", True),
+    "hardshrink": ("hardshrink", False),
 }
 
 # Operators such as ``torch.ops.aten.relu`` that have the canonical name of what they compute.
@@ -149,46 +160,60 @@ _PARAMETERS: dict[str, dict[str, str]] = {
     "celu": {"alpha": "saturation"},
     "hardtanh": {"min_val": "min_val", "max_val": "max_val"},
     "softplus": {"beta": "beta"},
+    "hardshrink": {"lambd": "lambd"},
+    "softshrink": {"lambd": "lambd"},
+    "threshold": {"threshold": "threshold", "value": "value"},
+    "rrelu": {"lower": "lower", "upper": "upper"},
 }
 
 MULTIPLICATIONS: frozenset[Any] = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
 
 
 def is_known_activation(module: nn.Module) -> bool:
-    """Say whether a module is of a known activation class, or of a user's own that computes a known activation."""
-    return _known_class(module) is not None or custom_activation(module) is not None
+    """Say whether a module is of a known activation class."""
+    return _known_class(module) is not None
 
 
 def activation_of_module(module: nn.Module) -> Activation | None:
-    """Give the activation that a module computes, or None when it is no activation that `is_known_activation` knows."""
+    """Give the activation that a module computes, or None when it is of no known class."""
     name = _known_class(module)
     if name is None:
-        custom = custom_activation(module)
-        return Activation(custom.name, inplace=custom.inplace) if custom is not None else None
+        return None
     if name == "gelu" and getattr(module, "approximate", "none") == "tanh":
         name = "gelu_tanh"
     values = {ours: getattr(module, torchs) for torchs, ours in _PARAMETERS.get(name, {}).items()}
-    return Activation(name, _unusual(name, values), bool(getattr(module, "inplace", False)))
+    return Activation(name, unusual(name, values), bool(getattr(module, "inplace", False)))
 
 
 def activation_of_function(node: fx.Node) -> Activation | None:
     """Give the activation that a function or method node computes, or None."""
     known = _known_call(node)
     if known is None:
-        return _gated_by_itself(node)
+        return None
     name, inplace = known
     if name == "gelu" and node.kwargs.get("approximate", "none") == "tanh":
         name = "gelu_tanh"
     names = _PARAMETERS.get(name, {})
     values = dict(zip(names.values(), node.args[1:], strict=False))
     values |= {names[key]: value for key, value in node.kwargs.items() if key in names}
-    return Activation(name, _unusual(name, values), inplace or bool(node.kwargs.get("inplace", False)))
+    if not all(isinstance(value, int | float) for value in values.values()):
+        return None
+    return Activation(name, unusual(name, values), inplace or bool(node.kwargs.get("inplace", False)))
 
 
 def activation_of_callable(function: object) -> Activation | None:
     """Give the activation that a plain function computes when it is called with one argument, or None."""
-    name, inplace = _FUNCTIONS.get(cast(Callable[..., Any], function), (None, False))
+    try:
+        name, inplace = _FUNCTIONS.get(function, (None, False))  # type: ignore[call-overload]
+    except TypeError:  # a callable that cannot be hashed
+        return None
     return Activation(name, {}, inplace) if name is not None else None
+
+
+def unusual(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Give the parameters of an activation that differ from the defaults of its name."""
+    defaults = _DEFAULTS.get(name, {})
+    return {key: float(value) for key, value in values.items() if float(value) != defaults.get(key)}
 
 
 def _known_call(node: fx.Node) -> tuple[str, bool] | None:
@@ -201,29 +226,10 @@ def _known_call(node: fx.Node) -> tuple[str, bool] | None:
         name = operator.removeprefix("aten.").removesuffix("_")
         scaled = name == "elu" and len(node.args) > 2  # the operator that computes SELU, too
         return (name, operator.endswith("_")) if name in _ATEN and not scaled else None
-    known = _FUNCTIONS.get(target)
-    if known is None and isinstance(target, FunctionType) and len(node.args) == 1 and not node.kwargs:
-        custom = custom_function(target) if not str(target.__module__).startswith("torch.") else None
-        return (custom.name, custom.inplace) if custom is not None else None
-    return known
-
-
-def _gated_by_itself(node: fx.Node) -> Activation | None:
-    """Recognise ``x * sigmoid(x)``."""
-    if node.target not in MULTIPLICATIONS or len(node.args) != 2:
+    try:
+        return _FUNCTIONS.get(target)
+    except TypeError:  # a callable that cannot be hashed
         return None
-    for value, gate in (node.args, node.args[::-1]):
-        if not isinstance(gate, fx.Node) or gate.op not in ("call_function", "call_method") or len(gate.users) != 1:
-            continue
-        known = _known_call(gate)
-        if known and known[0] == "sigmoid" and gate.args[:1] == (value,):
-            return Activation("silu")
-    return None
-
-
-def _unusual(name: str, values: Mapping[str, Any]) -> dict[str, float]:
-    defaults = _DEFAULTS.get(name, {})
-    return {key: float(value) for key, value in values.items() if float(value) != defaults.get(key)}
 
 
 def _known_class(module: nn.Module) -> str | None:

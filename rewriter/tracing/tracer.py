@@ -1,22 +1,91 @@
-"""A symbolic tracer that turns what it cannot trace into leaves, and keeps the reason."""
+"""Symbolic traces, for a model without example inputs: as deep as its code can be followed for certain."""
 
 from __future__ import annotations
 
 import inspect
+import operator
+import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from rewriter.layouts import layout_of
-from rewriter.tracing.calls import Call, Signature, signature_of_call
+from rewriter.tracing.calls import Call, Places, Run
 from rewriter.tracing.guards import decide
-from rewriter.tracing.named_functions import activation_functions
+from rewriter.tracing.hooks import untouched
+from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
-from rewriter.tracing.spellings import is_known_activation
-from rewriter.tracing.torch_layers import is_transformer
+from rewriter.tracing.node_by_node import NodeByNode
+from rewriter.tracing.spellings import activation_of_function, is_known_activation
+from rewriter.tracing.torch_layers import without_fast_path
+from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
+
+_ARITHMETIC: Final = frozenset(
+    {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.matmul}
+)
+
+
+def symbolic_trace(model: nn.Module) -> Trace:
+    """Trace ``model`` symbolically, as deep as its code can be followed for certain.
+
+    A submodule that cannot be traced becomes a leaf with its reason kept, and its children are traced in turn.
+    Optional arguments of a traced ``forward`` keep their defaults; what the code does to its modules is undone. A
+    GraphModule is taken as it is: every call in its graph belongs to the GraphModule itself.
+    """
+    names = ModuleNames(model)
+    if isinstance(model, fx.GraphModule):
+        return Trace(model, names, (_adopted(model),), ())
+    untraced: list[Untraced] = []
+    roots = _trace_module(names, "", untraced)
+    return Trace(model, names, roots, tuple(untraced))
+
+
+def trace_children(names: ModuleNames, path: str, untraced: list[Untraced]) -> tuple[TracedGraph, ...]:
+    """Trace the children of a module that cannot be followed itself, in registration order.
+
+    Args:
+        names: the names of the model's modules.
+        path: of the module.
+        untraced: receives the modules inside that could not be traced, and why.
+    """
+    graphs: list[TracedGraph] = []
+    for name, child in names.modules[path].named_children():
+        child_path = f"{path}.{name}" if path else name
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            graphs.extend(trace_children(names, child_path, untraced))
+        elif any(True for _ in child.children()) and not is_leaf(child):
+            graphs.extend(_trace_module(names, child_path, untraced))
+    return tuple(graphs)
+
+
+def _trace_module(names: ModuleNames, path: str, untraced: list[Untraced]) -> tuple[TracedGraph, ...]:
+    module = names.modules[path]
+    tracer = _Tracer(names, path)
+    try:
+        with untouched(module), without_fast_path():
+            graph = tracer.trace(module)
+    except Exception as error:  # a user's forward may raise anything when it is given proxies
+        untraced.append(Untraced(path, type(module).__name__, reason(error)))
+        return trace_children(names, path, untraced)
+    opened = {str(call.path) for call in tracer.calls.values()} & tracer.untraced.keys()
+    opaque: dict[str, tuple[TracedGraph, ...]] = {}
+    for leaf in sorted(opened):
+        untraced.append(Untraced(leaf, type(names.modules[leaf]).__name__, tracer.untraced[leaf]))
+        opaque[leaf] = trace_children(names, leaf, untraced)
+    return (TracedGraph(path, graph, tracer.calls, tracer.runs, opaque),)
+
+
+def _adopted(module: fx.GraphModule) -> TracedGraph:
+    run = Run("", module)
+    calls: dict[fx.Node, Call] = {}
+    for index, node in enumerate(n for n in module.graph.nodes if n.op.startswith("call_")):
+        called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        path = str(node.target) if called is not None else None
+        calls[node] = Call(run, index, (), called, path, graph_node=node.name)
+    return TracedGraph("", module.graph, calls, [run])
 
 
 class _TensorNames:
@@ -30,39 +99,51 @@ class _TensorNames:
         return name if tensor is value else None
 
 
-@dataclass
-class _Frame:
-    path: str
-    module: nn.Module
-    calls: int = 0
+class _Value(fx.Proxy):
+    """A traced value; what it is can be asked for only where that is certain."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        if sys._getframe(1).f_code.co_filename.startswith(_TORCH):
+            return _Value
+        if is_tensor(self.node):
+            return Tensor
+        raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
 
 
-class LeafRetryTracer(fx.Tracer):
+_TORCH: Final = torch.__path__[0] + os.sep
+
+
+def is_tensor(node: fx.Node) -> bool:
+    """Say whether a value is a tensor for certain: what a layer, an activation or arithmetic with a tensor gives."""
+    if node.op == "call_module":
+        return bool(node.meta.get("tensor"))
+    if node.op == "get_attr" or (node.op == "call_function" and activation_of_function(node) is not None):
+        return True
+    return node.target in _ARITHMETIC and any(map(is_tensor, node.all_input_nodes))
+
+
+class _Tracer(fx.Tracer):
     """Traces a module; a submodule whose ``forward`` cannot be traced becomes a leaf instead of an error.
-
-    Leaves from the start are modules that run torch's own code (containers apart) and the activation classes that the
-    project knows.
 
     Args:
         names: the names of every module of the whole model.
         prefix: absolute path of the module to trace.
-        given: the parameters of its ``forward`` that receive tensors; None for the required ones.
 
     Attributes:
         calls: for each node that is a call, who made it.
+        runs: the runs of modules' own code.
         untraced: for each leaf that was meant to be opened, its absolute path and why it was not.
-        signatures: for each module path, the distinct ways it was called.
     """
 
-    def __init__(self, names: ModuleNames, prefix: str, given: tuple[str, ...] | None = None) -> None:
-        super().__init__(autowrap_functions=activation_functions(names.modules.values()))
-        self.names = names
-        self.prefix = prefix
-        self._given = given
+    def __init__(self, names: ModuleNames, prefix: str) -> None:
+        super().__init__()
         self.calls: dict[fx.Node, Call] = {}
+        self.runs: list[Run] = []
         self.untraced: dict[str, str] = {}
-        self.signatures: dict[str, set[Signature]] = {}
-        self._frames: list[_Frame] = []
+        self._names, self._prefix = names, prefix
+        self._running: list[Run] = []
+        self._places = Places(__file__)
         self._parameter_proxies: dict[str, fx.Proxy] = {}
         self._tensors = _TensorNames(names.modules[prefix])
 
@@ -70,36 +151,43 @@ class LeafRetryTracer(fx.Tracer):
         """Say whether ``m`` is taken as one operation."""
         return is_leaf(m)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Make a proxy that does not say what is not certain."""
+        return _Value(node, self)
+
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Answer questions that do not depend on the values; the others cannot be traced."""
-        weights = (p.dtype for p in self._frames[-1].module.parameters() if p.is_floating_point())
+        weights = (p.dtype for p in self._running[-1].module.parameters() if p.is_floating_point())
         answer = decide(obj.node, next(weights, None))
         return super().to_bool(obj) if answer is None else answer
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
-        """Make placeholders for the parameters that receive tensors, so that the others keep their defaults."""
+        """Make placeholders for the required parameters, so that the others keep their defaults."""
         assert isinstance(self.root, nn.Module)
-        self._frames = [_Frame(self.prefix, self.root)]
+        forward = self.root.forward  # the one that runs, also when it was set on the object
         main_input = getattr(self.root, "main_input_name", None)
+        parameters = list(inspect.signature(forward).parameters.values())
+        run = Run(self._prefix, self.root)
+        self._running = [run]
+        self.runs.append(run)
         keywords: dict[str, Any] = {}
-        parameters = list(inspect.signature(inspect.unwrap(root_fn)).parameters.values())[1:]
         for parameter in parameters:
             variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
             required = parameter.default is parameter.empty or parameter.name == main_input
-            if not variadic and (required if self._given is None else parameter.name in self._given):
+            if not variadic and required:
                 keywords[parameter.name] = self.create_proxy("placeholder", parameter.name, (), {})
+        positional: list[Any] = []
         if not keywords and parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
             # A module around a model that hands on whatever it is given: one tensor.
-            self.signatures[self.prefix] = {Signature((), "it is called with *args or **kwargs")}
-            return root_fn, [self.root, self.create_proxy("placeholder", parameters[0].name, (), {})]
-        self.signatures[self.prefix] = {Signature(tuple(keywords))}
+            positional = [self.create_proxy("placeholder", parameters[0].name, (), {})]
+        run.entered = tuple(value.node for value in (*keywords.values(), *positional))
 
         def call(root: nn.Module, *values: Any) -> Any:
-            return root_fn(root, **dict(zip(keywords, values, strict=True)))
+            return forward(*values) if positional else forward(**dict(zip(keywords, values, strict=True)))
 
-        return call, [self.root, *keywords.values()]
+        return call, [self.root, *keywords.values(), *positional]
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """Give one node for each parameter, found by identity: torch's own tracer walks all names on every reading."""
@@ -117,43 +205,50 @@ class LeafRetryTracer(fx.Tracer):
         return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
-        """Record the owner of every function and method call."""
+        """Record who made every function and method call."""
         node = super().create_node(kind, *args, **kwargs)
         if kind in ("call_function", "call_method"):
-            frame = self._frames[-1]
-            self.calls[node] = Call(frame.path, frame.calls)
-            frame.calls += 1
+            run = self._running[-1]
+            self.calls[node] = Call(run, run.calls, self._places.here(), graph_node=run.graph_node)
+            run.calls += 1
         return node
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Trace into ``m``, or make it a leaf when its code cannot be traced."""
-        caller = self._frames[-1]
-        path, alone = self.names.called_as(m, caller.path)
-        call = Call(caller.path, caller.calls, m, path, alone)
+        caller = self._running[-1]
+        path, alone = self._names.called_as(m, caller)
+        call = Call(caller, caller.calls, self._places.here(), m, path, alone, caller.graph_node)
         caller.calls += 1
-        self.signatures.setdefault(path, set()).add(signature_of_call(m, args, kwargs))
         if self.is_leaf_module(m, path):
             return self._leaf(call, args, kwargs)
         last = next(iter(reversed(self.graph.nodes)), None)
-        stack = dict(self.module_stack)
-        self._frames.append(_Frame(path, m))
+        stack, runs = dict(self.module_stack), len(self.runs)
+        run = Run(path, m, call, tuple(v.node for v in (*args, *kwargs.values()) if type(v) is _Value))
+        self.runs.append(run)
+        self._running.append(run)
         try:
-            return super().call_module(m, forward, args, kwargs)
+            if isinstance(m, fx.GraphModule):
+                forward = NodeByNode(run).run_as_called
+            result = super().call_module(m, forward, args, kwargs)
+            run.left = result.node if type(result) is _Value else None
+            return result
         except Exception as error:  # a user's forward may raise anything when it is given proxies
             self._roll_back(last)
+            del self.runs[runs:]
             self.module_stack.clear()
             self.module_stack.update(stack)
             self.untraced[path] = reason(error)
         finally:
-            self._frames.pop()
+            self._running.pop()
         return self._leaf(call, args, kwargs)
 
     def _leaf(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Proxy:
         assert call.module is not None
         target = self.path_of_module(call.module)
         proxy = self.create_proxy("call_module", target, args, kwargs)
+        proxy.node.meta["tensor"] = layout_of(call.module) is not None or is_known_activation(call.module)
         self.calls[proxy.node] = call
         return proxy
 
@@ -165,21 +260,3 @@ class LeafRetryTracer(fx.Tracer):
             self.calls.pop(node, None)
             for name in [name for name, proxy in self._parameter_proxies.items() if proxy.node is node]:
                 del self._parameter_proxies[name]
-
-
-def is_leaf(module: nn.Module) -> bool:
-    """Say whether a module is taken as one operation: torch's own code, known activations, layers with a layout."""
-    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-        return False
-    if isinstance(module, torch.jit.ScriptModule) or is_known_activation(module) or layout_of(module) is not None:
-        return True
-    if is_transformer(module):
-        return False
-    written_in = str(getattr(vars(module).get("forward", type(module).forward), "__module__", ""))
-    return written_in.startswith(("torch.nn.", "torch.ao.nn."))
-
-
-def reason(error: BaseException) -> str:
-    """Give the first line of an error, short enough for a table."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}"[:160] if text else type(error).__name__

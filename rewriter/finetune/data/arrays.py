@@ -13,7 +13,7 @@ from rewriter.errors import UsageError
 from rewriter.finetune.data.pixels import normalised, to_unit
 from rewriter.finetune.data.takes import Takes
 from rewriter.finetune.examples import Batch, Change
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 _LABELS = ("y", "labels", "label", "targets")
 

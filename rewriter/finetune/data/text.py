@@ -10,7 +10,7 @@ from typing import Any
 from rewriter.errors import UsageError
 from rewriter.finetune.data.takes import Takes
 from rewriter.finetune.examples import Batch, Change
-from rewriter.tracing.tracer import reason
+from rewriter.tracing.trace import reason
 
 _MOST_TOKENS = 128
 

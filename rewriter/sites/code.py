@@ -1,0 +1,325 @@
+"""The source of an activation: which expression of a method computes it, and which one is its input."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from types import CodeType, ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, fx, nn
+
+from rewriter.sites.regions import Region
+from rewriter.tracing.calls import Place
+from rewriter.tracing.source import Method
+
+Span = tuple[int, int, int, int]
+_Position = tuple[int, int, int, int]
+
+
+class CallInCode(BaseModel):
+    """An expression in the source of a method, whose value is an activation's.
+
+    Lines are counted from the method's first one, columns as Python does, in bytes.
+
+    Attributes:
+        method: the name of the method.
+        digest: SHA-256 of its source, so that no other version of the code is taken for this one.
+        expression: line and column where the expression begins and ends.
+        operand: the same for the source of its input.
+        assigned: where the expression is a statement such as ``x *= …``: the variable that gets the value.
+        name: the attribute that is called in its place.
+        turn: where the expression is computed for several layers one after the other, in a loop: for which.
+        text: the expression as it is written.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expression: Span
+    operand: Span
+    assigned: str = ""
+    name: str
+    turn: int | None = Field(default=None, ge=0, lt=2**16)
+    text: str
+
+
+class CallInGraph(BaseModel):
+    """Nodes of a GraphModule's graph that compute an activation.
+
+    Attributes:
+        node: the name of the one whose value it is.
+        operand: the name of its input.
+        name: the attribute that is called in their place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: str
+    operand: str
+    name: str
+
+
+class SourceReader:
+    """Reads one expression that computes a region.
+
+    Args:
+        method: the method.
+        owner: the module whose method it is.
+        scope: the code, in the method's source, that the expression is computed by.
+        nodes: the calls that this code made, each with its place there, in their order.
+    """
+
+    def __init__(
+        self, method: Method, owner: nn.Module, scope: CodeType, nodes: Sequence[tuple[fx.Node, Place]]
+    ) -> None:
+        self._method, self._owner, self._scope = method, owner, scope
+        self._expressions = {node: self._at(place) for node, place in nodes}
+        self._parents = _parents(method.tree)
+
+    def read(self, region: Region, name: str) -> CallInCode | str:
+        """Find the expression of a region and the one of its input; else say why there is none."""
+        expression = self._expressions.get(region.exit)
+        if expression is None:
+            return "its place in the source was not found"
+        parent = self._parents.get(expression)
+        if isinstance(parent, ast.Expr):
+            return "its code drops the result and goes on with the value that was overwritten"
+        if _is_taken_apart(expression, parent):
+            return "its code takes the result apart"
+        operand = next(self._operands(region), None)
+        if operand is None:
+            return f"its input cannot be told in {ast.unparse(expression)[:60]!r}"
+        statement = isinstance(expression, ast.AugAssign)
+        if isinstance(expression, ast.AugAssign) and not isinstance(expression.target, ast.Name):
+            return "its code assigns the result to a part of something"
+        inside = all(expression is self._expressions[node] or self._is_inside(node, expression) for node in region.nodes)
+        if not inside and any(region.nodes[i].target in _INPLACE for i in range(len(region.nodes) - 1)):
+            return "its formula overwrites values on the way"
+        return CallInCode(
+            method=self._method.attribute,
+            digest=self._method.digest,
+            expression=self._span(expression),
+            operand=self._span(operand),
+            assigned=expression.target.id if statement and isinstance(expression.target, ast.Name) else "",  # type: ignore[attr-defined]
+            name=name,
+            text=" ".join(ast.unparse(expression).split())[:200],
+        )
+
+    def attribute(self, region: Region) -> str | None:
+        """Name the attribute of the module that holds the function which is called with the input alone, or None."""
+        expression = self._expressions.get(region.exit)
+        match expression:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=attr), args=[_], keywords=[]) if (
+                owner == self._self() and attr in vars(self._owner) and callable(vars(self._owner)[attr])
+            ):
+                return attr
+        return None
+
+    def is_steady(self, region: Region) -> bool:
+        """Say whether the same layers follow in the same order, run after run: no condition on values or modes."""
+        node: ast.AST | None = self._expressions.get(region.exit)
+        tests: list[ast.expr] = []
+        while node is not None and node is not self._method.tree:
+            if isinstance(node, ast.If | ast.IfExp | ast.While):
+                tests.append(node.test)
+            if isinstance(node, ast.For | ast.While):
+                leaving = (ast.Continue, ast.Break, ast.Return)
+                ifs = [one for one in ast.walk(node) if isinstance(one, ast.If)]
+                tests += [one.test for one in ifs if any(isinstance(inner, leaving) for inner in ast.walk(one))]
+            if isinstance(node, ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp):
+                tests += [test for one in node.generators for test in one.ifs]
+            if isinstance(node, ast.Try | ast.BoolOp):
+                return False
+            node = self._parents.get(node)
+        return all(map(self._is_fixed, tests))
+
+    def _is_fixed(self, test: ast.expr) -> bool:
+        loops = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.For | ast.comprehension)]
+        counted = {name.id for one in loops for name in ast.walk(one.target) if isinstance(name, ast.Name)}
+        for node in ast.walk(test):
+            if isinstance(node, ast.Attribute) and node.attr == "training":
+                return False
+            if isinstance(node, ast.Call) and not (
+                isinstance(node.func, ast.Name) and node.func.id in ("len", "isinstance", "hasattr", "range")
+            ):
+                return False
+            if isinstance(node, ast.Name) and node.id not in counted and node.id != self._self():
+                known, _ = self._resolved(node)
+                if not known and not self._is_constant(node):
+                    return False
+        return True
+
+    def _operands(self, region: Region) -> Iterator[ast.expr]:
+        for node in region.nodes:
+            if region.entry in node.all_input_nodes and (read := self._expressions.get(node)) is not None:
+                operand = self._operand(read, node, region)
+                if operand is not None:
+                    yield operand
+
+    def _operand(self, read: ast.AST, node: fx.Node, region: Region) -> ast.expr | None:
+        candidates: list[ast.expr] = []
+        for part in _parts(read):
+            made = self._made_by(part, node)
+            if made is region.entry:
+                return part
+            if made is None and not self._is_constant(part):
+                candidates.append(part)
+        if len({ast.dump(part) for part in candidates}) == 1:
+            return candidates[0]
+        if isinstance(read, ast.BinOp) and len(node.args) == 2 and node.target not in _COMMUTATIVE:
+            return read.left if node.args[0] is region.entry else read.right
+        if isinstance(read, ast.Call) and candidates:
+            named = [word.value for word in read.keywords if word.arg == "input"]
+            return named[0] if named else candidates[0]
+        return None
+
+    def _made_by(self, part: ast.expr, before: fx.Node) -> fx.Node | None:
+        """Give the recorded value of an expression, as it was last computed before a call."""
+        found = [node for node, expression in self._expressions.items() if expression is part and node < before]
+        return found[-1] if found else None
+
+    def _is_inside(self, node: fx.Node, expression: ast.AST) -> bool:
+        one = self._expressions.get(node)
+        while one is not None and one is not expression:
+            one = self._parents.get(one)
+        return one is not None
+
+    def _is_constant(self, part: ast.expr, depth: int = 0) -> bool:
+        """Say whether an expression is known to be no tensor."""
+        if depth > 8 or isinstance(part, ast.Constant):
+            return isinstance(part, ast.Constant)
+        known, value = self._resolved(part)
+        if known:
+            return not isinstance(value, Tensor)
+        if isinstance(part, ast.Name) and part.id == self._self():
+            return True
+        if isinstance(part, ast.Name):
+            values = self._assigned(part.id)
+            return bool(values) and all(value is not None and self._is_constant(value, depth + 1) for value in values)
+        if isinstance(part, ast.UnaryOp | ast.BinOp | ast.Call):
+            return all(self._is_constant(one, depth + 1) for one in _parts(part)) and not (
+                isinstance(part, ast.Call) and not self._resolved(part.func)[0]
+            )
+        return False
+
+    def _assigned(self, name: str) -> list[ast.expr | None]:
+        found: list[ast.expr | None] = []
+        for node in ast.walk(self._method.tree):
+            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
+                parent = self._parents[node]
+                found.append(parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None)
+        arguments = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.arg) and one.arg == name]
+        return [*found, *(None for _ in arguments)]
+
+    def _resolved(self, part: ast.expr) -> tuple[bool, Any]:
+        """Look up a name that is not local, or an attribute of the module or of an imported one."""
+        if isinstance(part, ast.Name):
+            if part.id in self._scope.co_varnames or part.id in self._scope.co_cellvars:
+                return False, None
+            function = self._method.function
+            free = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+            if part.id in free:
+                try:
+                    return True, free[part.id].cell_contents
+                except ValueError:
+                    return False, None
+            for names in (function.__globals__, vars(builtins)):
+                if part.id in names:
+                    return True, names[part.id]
+            return False, None
+        if isinstance(part, ast.Attribute):
+            if isinstance(part.value, ast.Name) and part.value.id == self._self():
+                return _held(self._owner, part.attr)
+            known, holder = self._resolved(part.value)
+            if known and isinstance(holder, ModuleType) and part.attr in vars(holder):
+                return True, vars(holder)[part.attr]
+        return False, None
+
+    def _self(self) -> str:
+        arguments = self._method.tree.args
+        first = [*arguments.posonlyargs, *arguments.args]
+        return first[0].arg if first else ""
+
+    def _span(self, node: ast.AST) -> Span:
+        first = self._method.function.__code__.co_firstlineno
+        line, column, end, end_column = _position(node)
+        return line - first, column, end - first, end_column
+
+    def _at(self, place: Place) -> ast.AST | None:
+        line, end, column, end_column = _positions(place.code)[place.instruction // 2]
+        if line is None or end is None or column is None or end_column is None:
+            return None
+        position = (line, column, end, end_column)
+        nodes = _by_end(self._method.tree)
+        ending = nodes.get((end, end_column), [])
+        exact = [node for node in ending if _position(node) == position]
+        # Python moves the beginning of a method call to its last line.
+        return next(iter(exact), None) or next((node for node in ending if isinstance(node, ast.Call)), None)
+
+
+_COMMUTATIVE = frozenset({"add", "mul", "add_", "mul_"})
+_INPLACE = frozenset({"relu_", "tanh_", "sigmoid_", "mul_", "add_", "sub_", "div_", "pow_", "clamp_"})
+_KINDS = (ast.Call, ast.BinOp, ast.UnaryOp, ast.Compare, ast.AugAssign, ast.Subscript, ast.Attribute)
+
+
+@lru_cache(maxsize=4096)
+def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None, int | None]]:
+    return list(code.co_positions())
+
+
+@lru_cache(maxsize=256)
+def _parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+
+
+@lru_cache(maxsize=256)
+def _by_end(tree: ast.AST) -> dict[tuple[int, int], list[ast.AST]]:
+    found: dict[tuple[int, int], list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, _KINDS):
+            found.setdefault(_position(node)[2:], []).append(node)
+    return found
+
+
+def _position(node: Any) -> _Position:
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
+def _parts(read: ast.AST) -> list[ast.expr]:
+    match read:
+        case ast.Call(func=function, args=args, keywords=keywords):
+            receiver = [function.value] if isinstance(function, ast.Attribute) else []
+            return [*receiver, *args, *(word.value for word in keywords)]
+        case ast.BinOp(left=left, right=right):
+            return [left, right]
+        case ast.UnaryOp(operand=operand):
+            return [operand]
+        case ast.Compare(left=left, comparators=others):
+            return [left, *others]
+        case ast.AugAssign(target=target, value=value):
+            return [target, value]
+        case ast.Subscript(value=value) | ast.Attribute(value=value):
+            return [value]
+    return []
+
+
+def _held(owner: nn.Module, name: str) -> tuple[bool, Any]:
+    for held in (vars(owner), owner._parameters, owner._buffers, owner._modules):
+        if name in held:
+            return True, held[name]
+    for kind in type(owner).__mro__:
+        if name in vars(kind):
+            value = vars(kind)[name]
+            return (False, None) if isinstance(value, property) else (True, value)
+    return False, None
+
+
+def _is_taken_apart(expression: ast.AST, parent: ast.AST | None) -> bool:
+    if isinstance(parent, ast.Assign):
+        return any(isinstance(target, ast.Tuple | ast.List) for target in parent.targets)
+    return isinstance(parent, ast.Starred)

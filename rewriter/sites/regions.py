@@ -1,0 +1,379 @@
+"""Regions: the elementwise functions of one value in a traced graph, each from the value to what others read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from rewriter.sites.formulas import (
+    is_copy,
+    is_elementwise,
+    is_linear,
+    makes_constants,
+    name_of,
+    number,
+    overwrites,
+    scales,
+    written,
+    written_activation,
+)
+from rewriter.sites.recognition import recognised
+from rewriter.tracing import TracedGraph
+from rewriter.tracing.overrides import as_overwritten
+from rewriter.tracing.spellings import Activation, activation_of_function, activation_of_module
+
+_NO_VALUES = frozenset({"shape", "size", "dtype", "device", "ndim", "dim", "is_cuda", "layout", "numel", "stride"})
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """An elementwise function of one value.
+
+    Attributes:
+        activation: which function it is.
+        entry: the value that goes in.
+        exit: the value that comes out.
+        nodes: the calls that compute it, in their order, ``exit`` the last.
+        named: whether a function that is known as an activation takes part.
+        obstacle: why it cannot be replaced, or None.
+    """
+
+    activation: Activation
+    entry: fx.Node
+    exit: fx.Node
+    nodes: tuple[fx.Node, ...]
+    named: bool
+    obstacle: str | None = None
+
+    @property
+    def inplace(self) -> bool:
+        """Whether it is one call that overwrites its input."""
+        return len(self.nodes) == 1 and self.activation.inplace
+
+
+class Regions:
+    """Finds the elementwise functions of one traced graph.
+
+    Args:
+        traced: the graph.
+        model: the whole model, whose buffers formulas may read.
+        known: functions recognised before, by their code; formulas recur from block to block.
+    """
+
+    def __init__(self, traced: TracedGraph, model: nn.Module, known: dict[str, Activation | str]) -> None:
+        self._traced, self._model, self._known = traced, model, known
+        self._parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._root: dict[fx.Node, fx.Node] = {}
+        self._static: set[fx.Node] = set()
+        for node in traced.graph.nodes:
+            self._sort(node)
+        self.by_exit: dict[fx.Node, Region] = {}
+        for node in self._root:
+            if self._is_exit(node) and (region := self._region(node)) is not None:
+                self.by_exit.setdefault(region.exit, region)
+
+    def is_static(self, node: fx.Node) -> bool:
+        """Say whether a value is computed from parameters, buffers and constants alone."""
+        return node in self._static
+
+    def activation_of(self, node: fx.Node) -> Activation | None:
+        """Give the activation that one call computes by its name, or None."""
+        call = self._traced.calls.get(node)
+        if call is not None and call.module is not None:
+            return activation_of_module(call.module)
+        return activation_of_function(node) if node.op in ("call_function", "call_method") else None
+
+    def _sort(self, node: fx.Node) -> None:
+        inputs = node.all_input_nodes
+        call = self._traced.calls.get(node)
+        by_itself = node.op == "call_function" and not inputs and makes_constants(node)
+        computed = bool(inputs) and node.op in ("call_function", "call_method") and node.op != "output"
+        shape = self._asks(node) or makes_constants(node)
+        if node.op == "get_attr" or by_itself or shape or (computed and all(map(self.is_static, inputs))):
+            self._static.add(node)
+            return
+        activation = self.activation_of(node)
+        if activation is None and (call is None or not is_elementwise(node)):
+            return
+        if activation is not None and call is not None and call.module is not None and len(inputs) != 1:
+            return
+        if overwrites(node) and any(user.target is as_overwritten for user in node.users) and activation is None:
+            return
+        sources = {self._root.get(value, value) for value in inputs if value not in self._static}
+        if len(sources) == 1:
+            self._root[node] = sources.pop()
+
+    def _asks(self, node: fx.Node) -> bool:
+        """Say whether a node asks a tensor for something else than its values."""
+        asked = node.args[1] if node.target is getattr and len(node.args) > 1 else node.target
+        return node.op in ("call_function", "call_method") and isinstance(asked, str) and asked in _NO_VALUES
+
+    def _is_exit(self, node: fx.Node) -> bool:
+        users = [user for user in node.users if not self._asks(user)]
+        return not users or any(self._root.get(user) is not self._root[node] for user in users)
+
+    def _region(self, exit: fx.Node) -> Region | None:
+        entry = self._nearest(exit)
+        nodes = self._between(entry, exit)
+        while is_copy(exit) and len(nodes) > 1:
+            exit = self._varying(exit)
+            nodes = self._between(entry, exit)
+        while len(nodes) > 1 and is_copy(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
+            entry, nodes = nodes[0], nodes[1:]
+        known = [node for node in nodes if self.activation_of(node) is not None]
+        if not known and all(is_linear(node) or self.rescales(node) for node in nodes):
+            return None
+        return self._named(entry, exit, nodes, named=bool(known))
+
+    def _named(self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...], *, named: bool) -> Region:
+        whole: Region | None = None
+        for inside in self._without_scales(entry, exit, nodes):
+            region = Region(Activation(""), inside[0], inside[1], inside[2], named)
+            found = self._recognise(region)
+            if isinstance(found, Activation) and found.name.isidentifier():
+                return replace(region, activation=found)
+            if whole is None:
+                text = found if isinstance(found, str) else None
+                shown = found if isinstance(found, Activation) else Activation(self._shown(region))
+                whole = replace(region, activation=shown, obstacle=text)
+        assert whole is not None
+        return whole
+
+    def _without_scales(
+        self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...]
+    ) -> Iterator[tuple[fx.Node, fx.Node, tuple[fx.Node, ...]]]:
+        """Yield the whole, then what is left without scales by numbers behind it, and ahead of it."""
+        yield entry, exit, nodes
+        while len(nodes) > 1 and self.rescales(exit):
+            exit = self._varying(exit)
+            nodes = self._between(entry, exit)
+            yield entry, exit, nodes
+        while len(nodes) > 1 and self.rescales(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
+            entry, nodes = nodes[0], nodes[1:]
+            yield entry, exit, nodes
+
+    def rescales(self, node: fx.Node) -> bool:
+        """Say whether a node scales one value by a number, or scales or shifts it by what only parameters determine."""
+        if scales(node):
+            return True
+        varying = [value for value in node.all_input_nodes if value not in self._static]
+        if len(varying) != 1 or len(node.all_input_nodes) < 2 or len(node.args) != 2:
+            return False
+        return name_of(node) in ("mul", "add") or (name_of(node) in ("div", "sub") and node.args[0] is varying[0])
+
+    def _varying(self, node: fx.Node) -> fx.Node:
+        return next(value for value in node.all_input_nodes if value not in self._static)
+
+    @staticmethod
+    def _only_enters(entry: fx.Node, first: fx.Node, nodes: tuple[fx.Node, ...]) -> bool:
+        return all(user is first or user not in nodes for user in entry.users)
+
+    def _nearest(self, exit: fx.Node) -> fx.Node:
+        """Give the nearest value that alone determines another: one that is read elsewhere, too, or the root."""
+        root = self._root[exit]
+        for node in reversed(self._between(root, exit)[:-1]):
+            if self._is_exit(node) and not self._passes(node, root, exit):
+                return node
+        return root
+
+    def _passes(self, blocked: fx.Node, root: fx.Node, exit: fx.Node) -> bool:
+        """Say whether a value is computed from the root by a way around a node."""
+        waiting, seen = [exit], {exit, blocked}
+        for node in waiting:
+            for value in node.all_input_nodes:
+                if value is root:
+                    return True
+                if value in self._root and value not in seen:
+                    seen.add(value)
+                    waiting.append(value)
+        return False
+
+    def _between(self, entry: fx.Node, exit: fx.Node) -> tuple[fx.Node, ...]:
+        found, waiting = {exit}, [exit]
+        for node in waiting:
+            for value in node.all_input_nodes:
+                if value is not entry and value not in self._static and value not in found:
+                    found.add(value)
+                    waiting.append(value)
+        return tuple(sorted(found))
+
+    def _recognise(self, region: Region) -> Activation | str:
+        """Give a region's activation, or the reason why it is none that can be replaced."""
+        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
+            trained = any(value is not region.entry for value in region.exit.all_input_nodes)
+            return f"its formula reads {region.exit.all_input_nodes[-1].target}" if trained else one
+        constants: dict[fx.Node, Tensor | str] = {}
+        for node in region.nodes:
+            for value in node.all_input_nodes:
+                if value is not region.entry and value not in region.nodes:
+                    constants[value] = self._constant(value)
+        unknown = next((value for value in constants.values() if isinstance(value, str)), None)
+        if unknown is not None:
+            return f"its formula reads {unknown}"
+        key = self._code(region, constants)
+        if key not in self._known:
+            self._known[key] = self._evaluated(region, constants)
+        return self._known[key]
+
+    def _evaluated(self, region: Region, constants: dict[fx.Node, Any]) -> Activation | str:
+        found = recognised(_Function(region, self._traced, constants, exact=False))
+        if found is not None:
+            return found
+        text = self._formula(region, constants)
+        if text is None:
+            return f"{self._shown(region)} has no formula that adversarial functions could be derived from"
+        return Activation(text)
+
+    def _constant(self, node: fx.Node) -> Tensor | str:
+        """Give the value of a constant of one element, or what it is instead."""
+        if node.op == "get_attr":
+            path = ".".join(filter(None, (self._traced.path, str(node.target))))
+            value = node.meta.get("value", _tensor_at(self._model, path))
+            if path in self._parameters:
+                return f"the parameter {path}"
+            if value is None or value.is_meta or value.numel() != 1:
+                return f"{node.target}"
+            return value.detach().cpu().double().reshape(())  # type: ignore[no-any-return]
+        try:
+            arguments = fx.map_arg(node.args, self._constant_argument)
+            value = _run(node, arguments, dict(node.kwargs))
+        except Exception:  # an operation on values that are not at hand
+            return str(getattr(node.target, "__name__", node.target))
+        if not isinstance(value, Tensor):
+            return torch.tensor(float(value)).double() if isinstance(value, int | float) else str(node.target)
+        flat = value.detach().cpu().double().flatten()
+        constant = flat.numel() > 0 and bool((flat == flat[0]).all())
+        return flat[0] if constant else str(getattr(node.target, "__name__", node.target))
+
+    def _constant_argument(self, node: fx.Node) -> Any:
+        if node not in self._static:
+            return torch.zeros(1, dtype=torch.float64)  # only its dtype is read
+        value = self._constant(node)
+        if isinstance(value, str):
+            raise TypeError(value)
+        return value
+
+    def _code(self, region: Region, constants: dict[fx.Node, Any]) -> str:
+        numbers: dict[fx.Node, str] = {region.entry: "x"}
+        numbers |= {node: repr(float(value)) for node, value in constants.items()}
+        lines: list[str] = []
+        for node in region.nodes:
+            activation = self.activation_of(node)
+            what = str(activation) if activation is not None else repr(node.target)
+            read = fx.map_arg((node.args, node.kwargs), lambda value: _Word(numbers[value]))
+            lines.append(f"{what}{read}")
+            numbers[node] = str(len(lines))
+        return ";".join(lines)
+
+    def _formula(self, region: Region, constants: dict[fx.Node, Any]) -> str | None:
+        texts: dict[fx.Node, str] = {region.entry: "x"}
+        texts |= {node: number(float(value)) for node, value in constants.items()}
+        for node in region.nodes:
+            activation = self.activation_of(node)
+            if activation is not None:
+                text = written_activation(activation, texts[node.all_input_nodes[0]])
+            else:
+                args = [_written(value, texts) for value in node.args]
+                kwargs = {key: _written(value, texts) for key, value in node.kwargs.items()}
+                plain = {key: value for key, value in kwargs.items() if value is not None}
+                usable = None not in args or is_copy(node)
+                text = written(node, [str(value) for value in args], plain) if usable else None
+            if text is None or len(text) > 390:
+                return None
+            texts[node] = f"({text})"
+        return text if (text := texts[region.exit][1:-1]) else None
+
+    def _shown(self, region: Region) -> str:
+        names = [
+            str(self.activation_of(node) or name_of(node) or node.target)
+            for node in region.nodes
+            if not is_linear(node) and not self.rescales(node)
+        ]
+        return "∘".join(dict.fromkeys(reversed(names)))
+
+    def function(self, region: Region) -> nn.Module:
+        """Make a module that computes what a region computes, call by call as the model does."""
+        if len(region.nodes) == 1 and (module := self._module(region.exit)) is not None:
+            return copy.deepcopy(module)
+        return _Function(region, self._traced, {}, exact=True)
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        call = self._traced.calls.get(node)
+        return call.module if call is not None else None
+
+
+class _Word(str):
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+class _Function(nn.Module):
+    """Computes a region.
+
+    Args:
+        region: what to compute.
+        traced: the graph that it is in.
+        constants: the values that it reads, where they are known already.
+        exact: run the model's own operations, casts and all, rather than in the dtype of the input.
+    """
+
+    def __init__(self, region: Region, traced: TracedGraph, constants: dict[fx.Node, Any], *, exact: bool) -> None:
+        super().__init__()
+        self._region, self._constants, self._exact = region, constants, exact
+        self._called = {
+            node: copy.deepcopy(call.module)
+            for node in region.nodes
+            if (call := traced.calls[node]).module is not None
+        }
+        for number, module in enumerate(self._called.values()):
+            self.add_module(str(number), module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute it for a tensor, whose values stay as they are."""
+        values: dict[fx.Node, Any] = {self._region.entry: x, **self._constants}
+
+        def value(node: fx.Node) -> Any:
+            if node not in values:
+                values[node] = _run(node, fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value))
+            return values[node]
+
+        for node in self._region.nodes:
+            args, kwargs = fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value)
+            if node in self._called:
+                inplace = getattr(self._called[node], "inplace", False)
+                values[node] = self._called[node](args[0].clone() if inplace else args[0])
+            elif is_copy(node) and not self._exact:
+                values[node] = args[0]
+            else:
+                args = (args[0].clone(), *args[1:]) if overwrites(node) and isinstance(args[0], Tensor) else args
+                values[node] = _run(node, args, kwargs)
+        return values[self._region.exit]  # type: ignore[no-any-return]
+
+
+def _run(node: fx.Node, args: Any, kwargs: Any) -> Any:
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    assert callable(node.target)
+    return node.target(*args, **kwargs)
+
+
+def _written(value: Any, texts: dict[fx.Node, str]) -> str | None:
+    if isinstance(value, fx.Node):
+        return texts[value]
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return None
+    return "None" if value is None else number(value)
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor | None:
+    owner, _, name = path.rpartition(".")
+    try:
+        return getattr(model.get_submodule(owner), name)  # type: ignore[no-any-return]
+    except AttributeError:
+        return None
+
