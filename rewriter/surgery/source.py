@@ -15,7 +15,7 @@ from torch import nn
 from rewriter.errors import UsageError
 from rewriter.surgery.edits import Edit, edited_lines
 from rewriter.surgery.places import edit_error
-from rewriter.tracing.source import Method, compiled, contents, leads_to, methods_named, nested, parsed
+from rewriter.tracing.source import Method, compiled, contents, functions, methods_named, nested, parsed
 
 _Edits = tuple[tuple[Method, tuple[Edit, ...]], ...]
 
@@ -49,12 +49,12 @@ def rewrite_methods(module: nn.Module, edits: Mapping[Method, Sequence[Edit]]) -
         names = [
             name
             for name, value in vars(module).items()
-            if isinstance(value, MethodType) and value.__self__ is module and leads_to(value.__func__, kind, function)
+            if isinstance(value, MethodType) and value.__self__ is module and _runs(value.__func__, kind, function)
         ]
         if names:
             new = _edited_function(method, changes)
             held = {name: bound.get(name, vars(module)[name]).__func__ for name in names}
-            bound |= {name: MethodType(_wrapped_again(held[name], function, new), module) for name in names}
+            bound |= {name: MethodType(_wrapped_again(held[name], method, new), module) for name in names}
         if _holders(kind, function):
             own.append((method, changes))
         elif not names:
@@ -81,7 +81,7 @@ def _new_class(kind: Any, edits: _Edits) -> type:
         for holder, name in _holders(kind, method.function):
             first = next(base for base in kind.__mro__ if name in vars(base))
             space = spaces.setdefault(kind if first is holder else holder, {})
-            space[name] = _wrapped_again(space.get(name, vars(holder)[name]), method.function, new)
+            space[name] = _wrapped_again(space.get(name, vars(holder)[name]), method, new)
     # A base further up that is called by super() is edited in a class that comes just ahead of it.
     between = [_subclass(base, (), spaces[base]) for base in kind.__mro__[1:] if base in spaces]
     record = (kind, edits)
@@ -107,17 +107,19 @@ def _holders(kind: type, function: FunctionType) -> list[tuple[type, str]]:
     for index, holder in enumerate(kind.__mro__):
         ahead = kind.__mro__[:index]
         for name, value in vars(holder).items():
-            if leads_to(value, kind, function) and (
+            if _runs(value, kind, function) and (
                 not any(name in vars(base) for base in ahead) or any(_calls_super(base, name) for base in ahead)
             ):
                 found.append((holder, name))
     return found
 
 
+def _runs(value: object, kind: type, function: FunctionType) -> bool:
+    return any(inner is function for inner in functions(value, kind))
+
+
 def _calls_super(kind: type, name: str) -> bool:
-    functions = [value for value in vars(kind).values() if isinstance(value, FunctionType)]
-    wrapped = [inner for f in functions for inner in contents(f) if isinstance(inner, FunctionType)]
-    codes = [code for f in (*functions, *wrapped) for code in nested(f.__code__)]
+    codes = [c for value in vars(kind).values() for f in functions(value, kind) for c in nested(f.__code__)]
     return any({"super", name} <= {*code.co_names} for code in codes)
 
 
@@ -132,7 +134,7 @@ def _edited_function(method: Method, edits: Sequence[Edit]) -> FunctionType:
 def _compiled(method: Method, lines: tuple[str, ...]) -> CodeType:
     like = method.function.__code__
     origin = like.co_filename.removeprefix("<").removesuffix(">").partition(" rewritten ")[0]
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("".join((str(like.co_firstlineno), *lines)).encode()).hexdigest()[:12]
     filename = f"<{origin} rewritten {like.co_qualname} {digest}>"
     try:
         tree = parsed(lines, like.co_firstlineno)
@@ -157,9 +159,9 @@ def _copied(old: FunctionType, code: CodeType, cells: tuple[CellType, ...]) -> F
     return new
 
 
-def _wrapped_again(value: Any, old: FunctionType, new: FunctionType) -> Any:
-    """Give a method with ``new`` in the place of ``old``, under copies of the wrappers: no decorator runs again."""
-    copies: dict[int, Any] = {id(old): new}
+def _wrapped_again(value: Any, method: Method, new: FunctionType) -> Any:
+    """Give what is held as a method with ``new`` in it, under copies of the wrappers: no decorator runs again."""
+    copies: dict[int, Any] = {id(method.function): new}
 
     def again(outer: Any, around: tuple[object, ...]) -> Any:
         if id(outer) in copies or not isinstance(outer, FunctionType) or any(outer is o for o in around):
@@ -172,7 +174,10 @@ def _wrapped_again(value: Any, old: FunctionType, new: FunctionType) -> Any:
         copy.__dict__.update({k: inside[id(v)] for k, v in outer.__dict__.items() if id(v) in inside})
         return copy
 
-    return again(value, ())
+    result = again(value, ())
+    if result is value:
+        raise edit_error(method, "a wrapper around it that is edited too")
+    return result
 
 
 def _cell(cell: CellType, inside: Mapping[int, object]) -> CellType:

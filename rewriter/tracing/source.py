@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import hashlib
+import inspect
 import linecache
 import symtable
 from collections.abc import Iterator, Sequence
@@ -79,15 +80,41 @@ def methods_named(kind: type, attribute: str, module: nn.Module | None = None) -
     if isinstance(held, MethodType) and held.__self__ is module:
         places.insert(0, (None, held.__func__))
     for holder, value in places:
-        for function in _functions(value, kind):
+        for function in functions(value, kind):
             method = _method(attribute, function, holder)
             if isinstance(method, Method):
                 yield method
 
 
-def leads_to(value: object, kind: type, function: FunctionType) -> bool:
-    """Tell whether a method of the class ``kind`` runs ``function``: it is the same, or a wrapper around it."""
-    return any(inner is function for inner in _functions(value, kind))
+def functions(value: object, kind: type) -> Iterator[FunctionType]:
+    """List what gets the module when it is called as a method of the class ``kind``: ``value`` and what it wraps.
+
+    Other functions that a method refers to are passed over: what a wrapper wraps is told by ``__wrapped__``, or by
+    being defined in the class.
+    """
+    seen: list[object] = []
+    waiting = [(value, True)]
+    while waiting:
+        inner, is_method = waiting.pop(0)
+        if not isinstance(inner, FunctionType) or any(inner is known for known in seen):
+            continue
+        seen.append(inner)
+        around = inner.__code__.co_qualname.rpartition(".")[0]
+        if is_method or any(around == base.__qualname__ for base in kind.__mro__):
+            yield inner
+        wrapped = getattr(inner, "__wrapped__", None)
+        waiting += [(content, is_method and content is wrapped) for content in contents(inner)]
+
+
+def contents(function: FunctionType) -> list[object]:
+    """List what the free variables of a function hold; unbound ones are passed over."""
+    held = []
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not bound yet
+            continue
+    return held
 
 
 def parsed(lines: Sequence[str], first: int) -> ast.FunctionDef | None:
@@ -148,26 +175,34 @@ def _method(attribute: str, function: FunctionType, holder: type | None) -> Meth
     return source if isinstance(source, str) else Method(attribute, function, holder, *source)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _source(code: CodeType, filename: str) -> tuple[tuple[str, ...], ast.FunctionDef, str] | str:
     # Equal codes of different files are equal keys, so the name of the file is one too.
     if code.co_name == "<lambda>":
-        return "it is a lambda, not a method"
-    lines = _block(linecache.getlines(filename)[code.co_firstlineno - 1 :])
-    if not lines:
-        return f"no source of {code.co_qualname}"
-    try:
-        tree = parsed(lines, code.co_firstlineno)
-        same = tree is not None and _same(
-            compiled(tree, code, filename, _imported("".join(linecache.getlines(filename)))), code
-        )
-    except (SyntaxError, ValueError, StopIteration):
-        same, tree = False, None
-    if tree is None or not same:
-        return f"the source of {code.co_qualname} is not what runs"
+        return "a lambda, which has no statements"
+    tree = _tree(code, filename)
+    if tree is None:
+        linecache.checkcache(filename)  # the module may have been loaded anew from a file that has changed
+        tree = _tree(code, filename)
+    whole = linecache.getlines(filename)
+    if tree is None or tree.end_lineno is None:
+        return f"the source of {code.co_qualname} is not {'what runs' if whole else 'to be had'}"
+    lines = tuple(whole[code.co_firstlineno - 1 : tree.end_lineno])
     indentation = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
     text = "".join(line.removeprefix(indentation) for line in lines)
     return lines, tree, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tree(code: CodeType, filename: str) -> ast.FunctionDef | None:
+    """Parse the source of the code, if it is what runs."""
+    whole = linecache.getlines(filename)
+    try:
+        lines = inspect.getblock(whole[code.co_firstlineno - 1 :])
+        tree = parsed(lines, code.co_firstlineno)
+        running = tree is not None and _same(compiled(tree, code, filename, _imported("".join(whole))), code)
+    except (SyntaxError, ValueError, IndexError, StopIteration):
+        return None
+    return tree if running else None
 
 
 @lru_cache(maxsize=64)
@@ -177,45 +212,8 @@ def _imported(text: str) -> tuple[str, ...]:
     return tuple(symbol.get_name() for symbol in symbols if symbol.is_imported())
 
 
-def _block(lines: Sequence[str]) -> tuple[str, ...]:
-    import inspect  # slow to import, and needed for a few methods of a model only
-
-    return tuple(inspect.getblock(lines)) if lines else ()
-
-
 def _function(value: object, kind: type, code: CodeType) -> FunctionType | None:
-    return next((f for f in _functions(value, kind) if any(c is code for c in nested(f.__code__))), None)
-
-
-def _functions(value: object, kind: type) -> Iterator[FunctionType]:
-    """List a method and those that it wraps: they get the module too, unlike other functions that it refers to."""
-    seen: list[object] = []
-    waiting = [(value, True)]
-    while waiting:
-        inner, is_method = waiting.pop(0)
-        if not isinstance(inner, FunctionType) or any(inner is known for known in seen):
-            continue
-        seen.append(inner)
-        if is_method or _defined_in(inner, kind):
-            yield inner
-        around = getattr(inner, "__wrapped__", None)
-        waiting += [(content, is_method and content is around) for content in contents(inner)]
-
-
-def contents(function: FunctionType) -> list[object]:
-    """List what the free variables of a function hold; unbound ones are passed over."""
-    held = []
-    for cell in function.__closure__ or ():
-        try:
-            held.append(cell.cell_contents)
-        except ValueError:  # not bound yet
-            continue
-    return held
-
-
-def _defined_in(function: FunctionType, kind: type) -> bool:
-    around = function.__code__.co_qualname.rpartition(".")[0]
-    return any(around == base.__qualname__ for base in kind.__mro__)
+    return next((f for f in functions(value, kind) if any(c is code for c in nested(f.__code__))), None)
 
 
 def _holds(value: object, code: CodeType) -> bool:
