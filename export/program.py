@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,14 @@ def load_program(path: Path) -> Runner:
 
 def _traced(view: ExportView, specs: Sequence[InputSpec], dynamic_size: bool) -> ExportedProgram:
     shapes = dynamic_shapes(specs, dynamic_size=dynamic_size)
-    return torch.export.export(view, view.examples(specs, EXAMPLE_BATCH), dynamic_shapes=shapes, strict=False)
+    examples = view.examples(specs, EXAMPLE_BATCH)
+    try:
+        return torch.export.export(view, examples, dynamic_shapes=shapes, strict=False)
+    except Exception:
+        # Code that asks for len() gets a plain number there; as bytecode it is followed symbolically.
+        with contextlib.suppress(Exception):
+            return torch.export.export(view, examples, dynamic_shapes=shapes, strict=True)
+        raise
 
 
 def _traces(view: ExportView, specs: Sequence[InputSpec]) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.fx.passes.infra.pass_base import PassResult
 
@@ -17,9 +15,9 @@ from rewriter.errors import NoSiteError, UsageError
 from rewriter.recipe import Recipe, SourceRecord, draft
 from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match
+from rewriter.surgery.copies import copied
 from rewriter.surgery.operation import operate
 from rewriter.tracing import TracedGraph, Untraced, trace
-from rewriter.tracing.trace import reason
 from rewriter.validation import check_budget, check_finite
 from rewriter.warm import OnProgress, warm_start
 from rewriter.wrapped import require_plain
@@ -129,31 +127,13 @@ def apply(
     """
     require_plain(model)
     warm = recipe.options.get("init") == "warm"
-    original = _copy(model) if warm and inplace else model
-    rewritten = operate(model if inplace else _copy(model), recipe)
+    original = copied(model) if warm and inplace else model
+    rewritten = operate(model if inplace else copied(model), recipe)
     check_budget(rewritten, recipe)
     warmth = warm_start(original, rewritten, recipe, calibration, on_progress) if warm else None
     if example_inputs is not None:
         check_finite(rewritten, example_inputs)
     return Result(rewritten, recipe, report_of(recipe, warmth))
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    try:
-        with torch.inference_mode(False):
-            copied = copy.deepcopy(model)
-    except Exception as error:  # whatever the model holds may refuse to be copied
-        raise _cannot_copy(reason(error)) from error
-    own = set(model.modules())
-    if shared := [module for module in copied.modules() if module in own]:
-        raise _cannot_copy(f"{type(shared[0]).__name__}, of which the copy is the original")
-    return copied
-
-
-def _cannot_copy(found: str) -> UsageError:
-    return UsageError(
-        expected="a model that copy.deepcopy can copy", found=found, remedy="work on it with inplace=True"
-    )
 
 
 def rewrite(

@@ -46,15 +46,17 @@ class Formula:
         return upstream * self.function(x)
 
 
-def with_derivative(x: Tensor, value: Elementwise, derivative: Derivative) -> Tensor:
+def with_derivative(x: Tensor, value: Elementwise, derivative: Derivative, *held: Tensor) -> Tensor:
     """Return ``value(x)``, differentiated by ``derivative``, in the shape and dtype of ``x``.
 
     Args:
         x: any floating dtype; float16 and bfloat16 are computed in float32.
         value: elementwise, for float32 or float64.
         derivative: the same.
+        held: the tensors that both read besides. Where a transformation such as ``torch.func.vmap`` over an ensemble
+            stands one of them for many, ``value`` is differentiated itself.
     """
-    if is_written_down(x):
+    if is_written_down(x) or any(map(is_transformed, held)):
         return _plain(x, value)
     rule = _Compiled if torch.compiler.is_compiling() else _Eager
     result: Tensor = rule.apply(x, value, derivative)
@@ -65,6 +67,11 @@ def is_written_down(x: Tensor) -> bool:
     """Say whether the operations on ``x`` are recorded for a program, rather than only run."""
     tracing = bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
     return isinstance(x, fx.Proxy) or torch.compiler.is_exporting() or tracing
+
+
+def is_transformed(x: Tensor) -> bool:
+    """Say whether a transformation of ``torch.func`` is at work on a tensor."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _plain(x: Tensor, value: Elementwise) -> Tensor:

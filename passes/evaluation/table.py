@@ -111,7 +111,7 @@ class Table(Tabulated):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return g of ``x``."""
-        return with_derivative(x, self.interpolate, self.derivative)
+        return with_derivative(x, self.interpolate, self.derivative, self.coefficients)
 
     def interpolate(self, x: Tensor) -> Tensor:
         """Return the cubics' value at ``x``, float32 or float64."""

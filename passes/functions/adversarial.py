@@ -57,7 +57,8 @@ class Adversarial(nn.Module):
         return traced(self._whole, self._slope, tables)
 
     def _by_rule(self, x: Tensor) -> Tensor:
-        return with_derivative(x, self._value, self._reciprocal)
+        held = (self.integral.coefficients,) if isinstance(self.integral, Table) else ()
+        return with_derivative(x, self._value, self._reciprocal, *held)
 
     def derivative(self, x: Tensor) -> Tensor:
         """Return ``g'(x) = 1/(f'(x)+α)``, and 0 where the input is clamped."""

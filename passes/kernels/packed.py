@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from passes.evaluation.exact_gradient import is_transformed
 from passes.evaluation.table import Table
 from passes.kernels import c_routines, triton_routines
 from passes.kernels.c_routines import CRoutine
@@ -32,7 +33,9 @@ class PackedRoutines:
     tables: tuple[Table, ...] = ()
 
     def serves(self, packed: Tensor) -> bool:
-        """Say whether there are routines for the device of a tensor, and its chunks are all of one size."""
+        """Say whether there are routines for the device of a tensor, chunks of one size, and tables of plain values."""
+        if any(is_transformed(table.coefficients) for table in self.tables):
+            return False
         if packed.dim() > 0 and packed.size(self.dim) % len(self.expression.variables):
             return False
         if packed.device.type == "cpu":

@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors.torch import save_model
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from rewriter.errors import UsageError
 from rewriter.recipe import Recipe
@@ -67,7 +69,7 @@ def save(result: Result, directory: str | Path) -> Path:
     require_new(directory)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.absolute().parent))
     try:
-        save_model(result.model, str(temporary / WEIGHTS))
+        save_file(_tensors(result.model), temporary / WEIGHTS, metadata={"format": "pt"})
         recipe = result.recipe.model_copy(update={"result": record_of_result([temporary / WEIGHTS])})
         write_records(temporary, recipe, result.report)
         temporary.chmod(0o777 & ~_umask())
@@ -76,6 +78,28 @@ def save(result: Result, directory: str | Path) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return directory
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Give the tensors of a model, each of them once and by itself.
+
+    Of names for one tensor the first is kept. What is a part of another tensor, or has room between its values, is
+    copied: a file holds whole tensors.
+    """
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    spans: set[tuple[int, int]] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        values = tensor.detach()
+        storage = values.untyped_storage()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        span = (storage.data_ptr(), storage.nbytes())
+        whole = storage.nbytes() == values.numel() * values.element_size() and values.is_contiguous()
+        found[name] = values if whole and span not in spans else values.clone(memory_format=torch.contiguous_format)
+        spans.add(span)
+    return found
 
 
 def write_records(directory: Path, recipe: Recipe, report: Report) -> None:

@@ -72,6 +72,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
+    close_fast_path(model, {names.modules[site.owner] for site in recipe.sites if site.owner in names.modules})
     return model
 
 
@@ -116,4 +117,3 @@ def _put(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     holder = model.get_submodule(parent)
     setattr(holder, name, module)
-    close_fast_path(holder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import torch
 from torch import nn
@@ -17,13 +17,6 @@ def is_transformer(module: nn.Module) -> bool:
     return isinstance(module, _LAYERS + _STACKS)
 
 
-def activation_attribute(module: nn.Module) -> str | None:
-    """Name the attribute through which a module calls its activation function, where torch's own code is known to."""
-    if isinstance(module, _LAYERS) and type(module).forward in [layer.forward for layer in _LAYERS]:
-        return "activation"
-    return None
-
-
 @contextlib.contextmanager
 def without_fast_path() -> Iterator[None]:
     """Make torch's transformer layers run their plain code, whose parts can be traced; put the setting back after."""
@@ -35,7 +28,16 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
-def close_fast_path(layer: nn.Module) -> None:
-    """Keep a layer whose activation was replaced off the fast path, which knows ReLU and GELU only."""
-    if isinstance(layer, nn.TransformerEncoderLayer):
-        layer.activation_relu_or_gelu = 0
+def close_fast_path(model: nn.Module, layers: Set[nn.Module]) -> None:
+    """Keep layers whose activation was replaced off the fast path, which knows ReLU and GELU only.
+
+    Args:
+        model: all of it; a stack of layers makes nested tensors of padded ones, which only the fast path takes.
+        layers: the modules of which a part was replaced.
+    """
+    for layer in layers:
+        if isinstance(layer, nn.TransformerEncoderLayer):
+            layer.activation_relu_or_gelu = 0
+    for stack in model.modules():
+        if isinstance(stack, nn.TransformerEncoder) and any(layer in layers for layer in stack.layers):
+            stack.use_nested_tensor = False

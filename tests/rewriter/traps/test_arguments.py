@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rewriter
-from rewriter.surgery.block import RewrittenBlock
+
 
 
 class Optional(nn.Module):
