@@ -171,6 +171,7 @@ def compiled(tree: ast.FunctionDef, like: CodeType, filename: str, imported: Seq
 
 def _method(attribute: str, function: FunctionType, holder: type | None) -> Method | str:
     code = function.__code__
+    linecache.lazycache(code.co_filename, function.__globals__)  # from a loader, where there is no file
     source = _source(code, code.co_filename)
     return source if isinstance(source, str) else Method(attribute, function, holder, *source)
 
