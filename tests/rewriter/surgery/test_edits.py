@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
+import linecache
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rewriter.errors import UsageError
-from rewriter.surgery.edits import Edit, edited_lines
+from rewriter.surgery.edits import Edit, Span, edited_lines
 from rewriter.tracing.source import Method, methods_named
 from tests.models.spans import edit
 
@@ -288,3 +290,57 @@ def test_spans_of_anything_else_are_refused(expression: Any, operand: Any) -> No
     except UsageError:
         return
     compile("if 1:\n" + "".join(lines), "", "exec")
+
+
+def from_text(expression: str) -> Method:
+    text = f"def forward(self, x):\n    return (  # kept\n        {expression}\n    )\n"
+    name = f"<{hash(text)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    space: dict[str, Any] = {}
+    exec(compile(text, name, "exec"), space)
+    return next(methods_named(type("Made", (nn.Module,), {"forward": space["forward"]}), "forward"))
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from(["x", "self.é(x)", "(x)"]),
+    lambda inner: st.one_of(
+        st.builds("F.relu({})".format, inner),
+        st.builds("F.relu(\n            {},  # gone\n        )".format, inner),
+        st.builds("({}).relu()".format, inner),
+        st.builds("({} + {})".format, inner, inner),
+        st.builds("[F.relu( v ) for v in {}]".format, inner),
+        st.builds("{} if not({}).relu() else 'é🙂'".format, st.just("x"), inner).map("({})".format),
+    ),
+    max_leaves=8,
+)
+
+
+class ByHand(ast.NodeTransformer):
+    """The oracle: the same edits of the syntax tree."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        assert isinstance(node.func, ast.Attribute)
+        if node.func.attr == "relu":
+            operand = node.args[0] if node.args else node.func.value
+            return ast.Call(ast.parse("self.n", mode="eval").body, [operand], [])
+        return node
+
+
+@settings(max_examples=60)
+@given(EXPRESSIONS)
+def test_any_number_of_edits_give_the_source_written_by_hand(expression: str) -> None:
+    method = from_text(expression)
+    calls = [n for n in ast.walk(method.tree) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "relu"]
+    operands = [call.args[0] if call.args else call.func.value for call in calls]  # type: ignore[attr-defined]
+    edits = [Edit("n", where(call), where(operand)) for call, operand in zip(calls, operands, strict=True)]
+    new = edited_lines(method, edits)
+    assert ast.dump(ast.parse("".join(new))) == ast.dump(ByHand().visit(ast.parse("".join(method.lines))))
+    assert len(new) == len(method.lines)
+    assert new[1] == "    return (  # kept\n"
+
+
+def where(node: ast.expr) -> Span:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return node.lineno - 1, node.col_offset, node.end_lineno - 1, node.end_col_offset
