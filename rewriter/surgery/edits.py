@@ -126,8 +126,10 @@ class _Editor:
             regions = regions[len(inner) :]
             if any(keep is None or r.span[0] < keep[0] or r.span[1] > keep[1] for r in inner):
                 raise self._error("two edits of the same source")
-            joined = stop > start and re.match(rb"[\w\x80-\xff]", self._text[start - 1 : start])
-            done += self._text[position:start] + b" " * bool(joined) + region.before.encode()
+            done += self._text[position:start]
+            if stop > start and re.search(rb"[\w\x80-\xff]$", done):
+                done += b" "  # behind a keyword that stood at a parenthesis
+            done += region.before.encode()
             if keep is None:
                 done += self._breaks(start, stop)
             else:

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import linecache
 import symtable
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -55,7 +56,7 @@ def method_of(module: nn.Module, code: CodeType) -> Method | str:
             if function is not None:
                 return _method(attribute, function, None)
         elif _holds(value, code):
-            return f"{attribute} is held on the module as a {type(value).__name__}, which does not get the module"
+            return f"{attribute} is held on the module as a {type(value).__name__}, not as a method"
     kinds = type(module).__mro__
     # Nearly every method is found under the name that its code has; the other names serve the renamed.
     likely = [(kind, name) for name in code.co_qualname.split(".") for kind in kinds if name in vars(kind)]
@@ -124,7 +125,8 @@ def parsed(lines: Sequence[str], first: int) -> ast.FunctionDef | None:
         SyntaxError: it is no Python.
     """
     indented = lines[0][:1].isspace()
-    statements = ast.parse(("if 1:\n" if indented else "") + "".join(lines)).body
+    with warnings.catch_warnings(action="ignore"):  # the user has seen them
+        statements = ast.parse(("if 1:\n" if indented else "") + "".join(lines)).body
     if indented and isinstance(statements[0], ast.If):
         statements = statements[0].body
     (tree,) = statements if len(statements) == 1 else [None]
@@ -164,13 +166,15 @@ def compiled(tree: ast.FunctionDef, like: CodeType, filename: str, imported: Seq
         block = block.body[-1]
     assert isinstance(block, ast.FunctionDef | ast.ClassDef)
     block.body[-1:] = [tree] if owner else [*block.body[-1:], tree]
-    whole = compile(template, filename, "exec", flags=like.co_flags & _FUTURE, dont_inherit=True)
+    with warnings.catch_warnings(action="ignore"):
+        whole = compile(template, filename, "exec", flags=like.co_flags & _FUTURE, dont_inherit=True)
     code = next(c for c in nested(whole) if c.co_name == tree.name and c.co_firstlineno == like.co_firstlineno)
     return code.replace(co_qualname=like.co_qualname)
 
 
 def _method(attribute: str, function: FunctionType, holder: type | None) -> Method | str:
     code = function.__code__
+    linecache.lazycache(code.co_filename, function.__globals__)  # from a loader, where there is no file
     source = _source(code, code.co_filename)
     return source if isinstance(source, str) else Method(attribute, function, holder, *source)
 
@@ -208,7 +212,8 @@ def _tree(code: CodeType, filename: str) -> ast.FunctionDef | None:
 @lru_cache(maxsize=64)
 def _imported(text: str) -> tuple[str, ...]:
     indented = text.lstrip("\n")[:1].isspace()  # a method alone
-    symbols = symtable.symtable("if 1:\n" + text if indented else text, "", "exec").get_symbols()
+    with warnings.catch_warnings(action="ignore"):
+        symbols = symtable.symtable("if 1:\n" + text if indented else text, "", "exec").get_symbols()
     return tuple(symbol.get_name() for symbol in symbols if symbol.is_imported())
 
 
@@ -223,7 +228,8 @@ def _holds(value: object, code: CodeType) -> bool:
         return _holds(value.fget, code)
     if isinstance(value, staticmethod | classmethod | partial | MethodType):
         return _holds(value.func if isinstance(value, partial) else value.__func__, code)
-    return any(isinstance(v, FunctionType) and _holds(v, code) for v in getattr(value, "__dict__", {}).values())
+    held = getattr(value, "__dict__", None)
+    return isinstance(held, dict) and any(isinstance(v, FunctionType) and _holds(v, code) for v in held.values())
 
 
 def nested(code: CodeType) -> Iterator[CodeType]:

@@ -24,8 +24,7 @@ def edit(method: Method, expression: str, operand: str, name: str, *, nth: int =
 
 def spans(method: Method, text: str, *, statement: bool) -> list[Span]:
     """List where expressions, or statements, of the text stand, in the order of the source."""
-    first = method.tree.lineno - len(method.tree.decorator_list)
-    first = min(first, *(d.lineno for d in method.tree.decorator_list)) if method.tree.decorator_list else first
+    first = method.function.__code__.co_firstlineno
     wanted = ast.dump(ast.parse(text).body[0] if statement else ast.parse(text, mode="eval").body)
     found = []
     for node in ast.walk(method.tree):
