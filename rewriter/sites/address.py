@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
-from torch import fx
+import torch
+from torch import fx, nn
 
 from rewriter.sites.code import CallInCode, CallInGraph, SourceReader
+from rewriter.sites.recognition import sample_points
 from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress
 from rewriter.tracing import Trace, TracedGraph
 from rewriter.tracing.calls import Call, Place, Run
+from rewriter.tracing.hooks import would_lose_hooks
 from rewriter.tracing.source import Method, method_of
 
 
@@ -74,7 +80,7 @@ class Addresses:
                     found.append(candidate)
             if run.call is None or run.left is not region.exit or set(run.entered) != {region.entry}:
                 break
-            if (module := self._module(run.call)) is not None:
+            if (module := self._module(run.call)) is not None and self._is_a_function(run.module, region):
                 found.insert(0, Candidate(module))
             run = run.call.run
         return found, why
@@ -105,7 +111,26 @@ class Addresses:
         inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
         if not call.alone or not inside or call.path is None:  # another module names its argument in its own way
             return None
-        return ActivationAddress(self.canonical(call.owner), call.index, call.path)
+        owner = self.canonical(call.owner)
+        path = f"{owner}.{call.path.removeprefix(f'{call.owner}.')}" if owner else call.path
+        return ActivationAddress(owner, call.index, path)
+
+    def _is_a_function(self, module: nn.Module, region: Region) -> bool:
+        """Say whether a module computes what the trace saw in both modes, and keeps no state."""
+        if any(True for _ in module.parameters()) or would_lose_hooks(module):
+            return False
+        try:
+            own = copy.deepcopy(module).to(device="cpu")
+            expected = self._regions.function(region).to(device="cpu")
+            for training in (True, False):
+                before = dict(vars(own.train(training)))
+                points = sample_points().float()
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    if not torch.equal(own(points.clone()), expected(points)) or vars(own) != before:
+                        return False
+        except Exception:  # a user's code may raise anything
+            return False
+        return True
 
     def _in_code(self, run: Run, region: Region) -> Iterator[Candidate | str]:
         owner = self.canonical(run.path)
@@ -114,24 +139,23 @@ class Addresses:
             yield Candidate(in_graph) if in_graph else "its formula is spread over several graphs"
             return
         places, index = self._places(region.exit, run)
-        if not places:
-            yield "the trace has not seen where it is called"
-        why = f"{type(run.module).__name__} calls it in code that is no method of it"
+        whys: list[str] = []
         for place in places:
             method = method_of(run.module, place.code)
             if isinstance(method, str):
+                whys += [] if place.code.co_filename.startswith(_TORCH) else [f"it is called where {method}"]
                 continue
             others = self._at_place[run, place.activation, place.instruction] - self._shown_at(run, place)
             if others:
-                why = f"{place.code.co_qualname} computes more than the activation in one place"
+                whys.append(f"{place.code.co_qualname} computes more than the activation in one place")
                 continue
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
-                why = f"its formula is spread over several functions in {place.code.co_qualname}"
+                whys.append(f"its formula is spread over several functions in {place.code.co_qualname}")
                 continue
             reader = self._reader(run, place, method)
             found = reader.read(region, "")
             if isinstance(found, str):
-                why = found
+                whys.append(found)
                 continue
             attribute = reader.attribute(region)
             if attribute is not None:
@@ -141,7 +165,7 @@ class Addresses:
             address = ActivationAddress(owner, index, None, code=found.model_copy(update={"name": name}))
             yield Candidate(address, (run, place.activation) if reader.is_steady(region) else None)
             return
-        yield why
+        yield whys[0] if whys else "the trace has not seen where it is called"
 
     def _in_graph(self, run: Run, module: fx.GraphModule, region: Region) -> ActivationAddress | None:
         calls = [self._traced.calls[node] for node in region.nodes]
@@ -196,7 +220,12 @@ class Addresses:
         return self._given[owner, place]
 
 
-def settled(candidates: dict[Region, list[Candidate]], producers: dict[Region, str]) -> dict[Region, ActivationAddress | str]:
+_TORCH: Final = torch.__path__[0] + os.sep
+
+
+def settled(
+    candidates: dict[Region, list[Candidate]], producers: dict[Region, str]
+) -> dict[Region, ActivationAddress | str]:
     """Choose an address for every activation, so that no replacement serves the activations of several layers.
 
     Args:
@@ -236,7 +265,11 @@ def _in_turn(
             return None
         loops[own.loop].append(one)
     orders = [[producers[one] for one in sorted(found, key=lambda r: r.exit)] for found in loops.values()]
-    if not isinstance(code, CallInCode) or any(order != orders[0] for order in orders) or len(set(orders[0])) != len(orders[0]):
+    if (
+        not isinstance(code, CallInCode)
+        or any(order != orders[0] for order in orders)
+        or len(set(orders[0])) != len(orders[0])
+    ):
         return None
     turn = orders[0].index(producers[region])
     return replace(candidate.address, code=code.model_copy(update={"turn": turn}))
@@ -244,4 +277,3 @@ def _in_turn(
 
 def _key(address: ActivationAddress) -> ActivationAddress:
     return replace(address, call=0)
-

@@ -91,13 +91,17 @@ class SourceReader:
             return "its code drops the result and goes on with the value that was overwritten"
         if _is_taken_apart(expression, parent):
             return "its code takes the result apart"
+        if any(isinstance(test, ast.Attribute) and test.attr == "training" for test in self._asked_around(expression)):
+            return "its code depends on its train/eval mode"
         operand = next(self._operands(region), None)
         if operand is None:
             return f"its input cannot be told in {ast.unparse(expression)[:60]!r}"
         statement = isinstance(expression, ast.AugAssign)
         if isinstance(expression, ast.AugAssign) and not isinstance(expression.target, ast.Name):
             return "its code assigns the result to a part of something"
-        inside = all(expression is self._expressions[node] or self._is_inside(node, expression) for node in region.nodes)
+        inside = all(
+            expression is self._expressions[node] or self._is_inside(node, expression) for node in region.nodes
+        )
         if not inside and any(region.nodes[i].target in _INPLACE for i in range(len(region.nodes) - 1)):
             return "its formula overwrites values on the way"
         return CallInCode(
@@ -137,6 +141,13 @@ class SourceReader:
                 return False
             node = self._parents.get(node)
         return all(map(self._is_fixed, tests))
+
+    def _asked_around(self, expression: ast.AST) -> Iterator[ast.AST]:
+        node: ast.AST | None = expression
+        while node is not None and node is not self._method.tree:
+            if isinstance(node, ast.If | ast.IfExp | ast.While):
+                yield from ast.walk(node.test)
+            node = self._parents.get(node)
 
     def _is_fixed(self, test: ast.expr) -> bool:
         loops = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.For | ast.comprehension)]

@@ -40,7 +40,10 @@ _WRITTEN: Final[Mapping[str, Write | None]] = {
     "log1p": lambda a: f"log(1+{a})",
     "exp2": lambda a: f"exp(log(2)*{a})",
     **{name: (lambda name: lambda a: f"{name}({a})")(name) for name in ("exp", "log", "sqrt", "sin", "cos", "sinh")},
-    **{name: (lambda name: lambda a: f"{name}({a})")(name) for name in ("cosh", "tanh", "atan", "erf", "sigmoid", "abs")},
+    **{
+        name: (lambda name: lambda a: f"{name}({a})")(name)
+        for name in ("cosh", "tanh", "atan", "erf", "sigmoid", "abs")
+    },
     "clamp": _clamp,
     "clamp_min": lambda a, b: f"max({a},{b})",
     "clamp_max": lambda a, b: f"min({a},{b})",
@@ -102,7 +105,14 @@ _ACTIVATIONS: Final[Mapping[str, str]] = {
     "softshrink": "({x}-min(max({x},-{lambd}),{lambd}))",
     "squared_relu": "max({x},0)**2",
 }
-DEFAULTS: Final = {"negative_slope": 0.01, "saturation": 1.0, "beta": 1.0, "min_val": -1.0, "max_val": 1.0, "lambd": 0.5}
+DEFAULTS: Final = {
+    "negative_slope": 0.01,
+    "saturation": 1.0,
+    "beta": 1.0,
+    "min_val": -1.0,
+    "max_val": 1.0,
+    "lambd": 0.5,
+}
 
 
 def name_of(node: fx.Node) -> str:

@@ -9,9 +9,7 @@ from rewriter.sites.operations import Operations
 from rewriter.sites.regions import Region
 
 
-def lone_layer(
-    operations: Operations, region: Region, obstacles: Obstacles, channels_dim: int
-) -> HiddenEnd | None:
+def lone_layer(operations: Operations, region: Region, obstacles: Obstacles, channels_dim: int) -> HiddenEnd | None:
     """Find the linear or dense convolution that feeds an activation and nothing else, through norms or directly.
 
     Returns:

@@ -17,7 +17,7 @@ from rewriter.sites.lone import lone_layer
 from rewriter.sites.mlp import NodesOfMLP, mlp_around
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.out_of_scope import GATE
+from rewriter.sites.out_of_scope import GATE, PARAMETER
 from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
@@ -48,6 +48,10 @@ def match(trace: Trace) -> Matches:
         addresses = Addresses(trace, traced, regions, matcher.names)
         for node in traced.graph.nodes:
             region = regions.by_exit.get(node)
+            if regions.is_static(node) and (parameter := regions.activation_of(node)) is not None:
+                why = PARAMETER.because(operations.describe(node.all_input_nodes[0]))
+                path = addresses.shown(node)
+                misses.setdefault(path, Miss(path, str(parameter), why))
             if region is not None and traced.calls[node].owner not in inside:
                 matcher.look_at(operations, addresses, region)
     settled_sites, refused = matcher.settle()

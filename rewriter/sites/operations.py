@@ -81,7 +81,8 @@ class Operations:
     def is_unknown(self, node: fx.Node) -> bool:
         """Say whether a node is a module whose code could not be followed, so that nobody knows what it does."""
         call = self.traced.calls.get(node)
-        return call is not None and call.path is not None and call.path in self.traced.opaque
+        followed = call is None or call.path is None or call.path not in self.traced.opaque
+        return not followed and self.producer_kind(node) is None
 
     def layout(self, node: fx.Node) -> Layout | None:
         """Give the layout of the linear map that a node calls, or None for anything else."""

@@ -326,9 +326,7 @@ class _Function(nn.Module):
         super().__init__()
         self._region, self._constants, self._exact = region, constants, exact
         self._called = {
-            node: copy.deepcopy(call.module)
-            for node in region.nodes
-            if (call := traced.calls[node]).module is not None
+            node: copy.deepcopy(call.module) for node in region.nodes if (call := traced.calls[node]).module is not None
         }
         for number, module in enumerate(self._called.values()):
             self.add_module(str(number), module)
@@ -376,4 +374,3 @@ def _tensor_at(model: nn.Module, path: str) -> Tensor | None:
         return getattr(model.get_submodule(owner), name)  # type: ignore[no-any-return]
     except AttributeError:
         return None
-

@@ -37,7 +37,12 @@ class EditedCalls:
 
     def carry_out(self) -> Callable[[], None]:
         """Change the module's code and add the functions; what is returned undoes it."""
-        owner, kind, attributes, modules = self.owner, type(self.owner), dict(vars(self.owner)), dict(self.owner._modules)
+        owner, kind, attributes, modules = (
+            self.owner,
+            type(self.owner),
+            dict(vars(self.owner)),
+            dict(self.owner._modules),
+        )
         old_graph = copy.deepcopy(owner.graph) if self.graph and isinstance(owner, fx.GraphModule) else None
         if self.methods:
             rewrite_methods(owner, self.methods)

@@ -56,6 +56,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     replaced = [alias for path in (*linears, *between, *experts) for alias in names.paths(names.modules[path])]
     _require_replaceable(model, replaced + [site.module for site in recipe.sites if site.module is not None])
 
+    owners = {names.modules[site.owner] for site in recipe.sites}
     undo: list[Callable[[], None]] = []
     try:
         for calls in edited:
@@ -72,7 +73,7 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     for site in recipe.sites:
         if site.module is not None:
             _put(model, site.module, functions[site.path])
-    close_fast_path(model, {names.modules[site.owner] for site in recipe.sites if site.owner in names.modules})
+    close_fast_path(model, owners)
     return model
 
 

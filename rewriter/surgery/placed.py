@@ -50,9 +50,15 @@ def with_code(model: nn.Module, sites: Sequence[SiteRecord]) -> list[SiteRecord]
     for site in sites:
         if site.module is None and site.code is None:
             known = found.get((site.owner, site.call))
-            if known is None or known.address.code is None or known.activation.name != site.activation.partition("(")[0]:
+            if (
+                known is None
+                or known.address.code is None
+                or known.activation.name != site.activation.partition("(")[0]
+            ):
                 raise other_code(site.owner, f"no {site.activation} as its call {site.call}")
-            code = known.address.code.model_copy(update={"name": _name_of_format_1(model.get_submodule(site.owner), site)})
+            code = known.address.code.model_copy(
+                update={"name": _name_of_format_1(model.get_submodule(site.owner), site)}
+            )
             site = site.model_copy(update={"code": code})
         complete.append(site)
     return complete

@@ -27,8 +27,13 @@ class Activation:
     inplace: bool = False
 
     def __str__(self) -> str:
-        values = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        values = ", ".join(f"{key}={_exactly(value)}" for key, value in self.parameters.items())
         return f"{self.name}({values})" if values else self.name
+
+
+def _exactly(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 _DEFAULTS: dict[str, dict[str, float]] = {
