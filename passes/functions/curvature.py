@@ -35,7 +35,10 @@ def relative_curvature(f: sympy.Expr) -> Program | str:
     if bool((values < 0).any()):
         at = float(knots[int(values.argmin())])
         return f"it has no inverse: it falls at {at:g}"
-    edges, pieces = intervals(slope)
+    found = intervals(slope)
+    if found is None:
+        return "where its pieces end is not found"
+    edges, pieces = found
     curvatures = [sympy.S.Zero if piece == 0 else sympy.cancel(piece.diff(x) / piece) for piece in pieces]
     conditions = [*(x < edge for edge in edges), sympy.true]
     expression = sympy.Piecewise(*zip(curvatures, conditions, strict=True)) if edges else curvatures[0]
