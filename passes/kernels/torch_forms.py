@@ -126,7 +126,7 @@ _FORMS: Final[Mapping[Any, Form]] = {
     operator.truediv: _NAMED["div"],
     functional.relu: _NAMED["relu"],
     functional.threshold: _threshold,
-    functional.softplus: lambda code, a, threshold: _step("softplus")(code, a),
+    functional.softplus: lambda code, a, threshold=20.0: _step("softplus")(code, a),
     "where": _where_method,
     "new_zeros": lambda code, like, size: 0.0,
 }

@@ -14,7 +14,18 @@ from rewriter.errors import UsageError
 
 CLOSED = [
     *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid"),
-    *("elu", "celu", "selu", "softplus", "softsign", "logsigmoid", "tanhshrink", "softshrink", "squared_relu", "hardswish"),
+    *(
+        "elu",
+        "celu",
+        "selu",
+        "softplus",
+        "softsign",
+        "logsigmoid",
+        "tanhshrink",
+        "softshrink",
+        "squared_relu",
+        "hardswish",
+    ),
 ]
 ALPHAS = (0.25, 1.0, 3.0)
 CASES = [(n, a) for n in activation_names() for a in ALPHAS if (n, a) != ("hardswish", 0.25)]
