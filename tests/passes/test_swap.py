@@ -87,6 +87,6 @@ def test_a_site_that_has_the_formula_already_is_left_with_that_reason(site_with:
 
 
 @pytest.mark.parametrize("text", ["hardshrink", "x*sigmoid(", "x/abs(x)"])
-def test_a_formula_outside_the_grammar_or_undefined_somewhere_is_an_error(text: str) -> None:
+def test_a_function_without_a_formula_that_is_asked_for_is_an_error(site_with: Callable[..., Site], text: str) -> None:
     with pytest.raises(rewriter.UsageError):
-        rewriter.plan(nn.Sequential(SpelledOut()), "swap", activation=text)
+        Swap().refuse(site_with("relu"), SwapConfig(activation=text))
