@@ -20,6 +20,7 @@ from passes.functions.program import Program, compile_expression
 REACH = 32.0
 _STEEPEST = 1e6
 _NUDGE = 2.0**-40
+_MOST_KINKS = 3  # with four, SymPy may take minutes over the pieces
 
 
 @lru_cache(maxsize=64)
@@ -29,6 +30,8 @@ def relative_curvature(f: sympy.Expr) -> Program | str:
     Args:
         f: an activation, in ``x`` alone.
     """
+    if len(f.atoms(sympy.Piecewise, sympy.Abs)) > _MOST_KINKS:
+        return "it has too many pieces"
     slope = sympy.piecewise_fold(f.replace(sympy.Abs, lambda u: sympy.Piecewise((u, u > 0), (-u, True)))).diff(x)
     knots = dyadic_knots(-REACH, REACH, 4096)
     values = compile_expression(slope, (x,))(knots)
