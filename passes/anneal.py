@@ -112,11 +112,13 @@ def begin_anneal(
         model: the rewritten model.
         recipe: what it was rewritten by.
         steps: how many steps the whole way takes.
-        original: the original model; needed only where an activation has values of its own, as a trained PReLU does.
+        original: the original model; needed only where an activation has values of its own, as a trained PReLU does,
+            or is not known by a formula.
         turned: paths of the sites whose signs `turn_signs` turned.
 
     Raises:
-        UsageError: the model is not the one that the recipe made, or ``original`` is needed.
+        UsageError: the model is not the one that the recipe made, ``original`` is needed, or an activation is neither
+            known nor a module of the original model.
     """
     starts = []
     for site in recipe.sites:
@@ -128,11 +130,17 @@ def begin_anneal(
 
 def _original_activation(site: SiteRecord, model: nn.Module | None) -> nn.Module:
     plain = original_activation(site)
-    if not any(True for _ in plain.parameters()) or site.module is None:
+    if plain is not None and (site.module is None or not any(True for _ in plain.parameters())):
         return plain
+    if site.module is None:
+        raise UsageError(
+            expected="original activations that are modules, or have a formula",
+            found=f"the {site.activation} that is called at {site.path}",
+            remedy="rewrite without that site (exclude), or do not anneal",
+        )
     if model is None:
         raise UsageError(
-            expected=f"the original model, which has the values of the {site.activation} at {site.path}",
+            expected=f"the original model, which has the {site.activation} at {site.path}",
             found="none",
             remedy="pass original=model",
         )

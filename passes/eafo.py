@@ -10,15 +10,15 @@ from torch import nn
 
 from passes.evaluation.symbols import x
 from passes.functions import activation
-from passes.functions.catalogue import catalogue_entry
 from passes.functions.correction import correction, is_correctable
 from passes.functions.density import Density, normal
 from passes.functions.entropy import output_entropy, rank
 from passes.functions.measured import Histogram, histogram
 from passes.functions.program import compile_expression
 from passes.functions.spline import Spline
+from passes.functions.written_activation import activation_expression
 from passes.layers.corrected import Corrected
-from passes.selection import Selection, selected
+from passes.selection import Selection, selected, unknown
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
 
@@ -30,8 +30,8 @@ class EAFOConfig(MethodConfig):
     """Options of EAFO.
 
     Attributes:
-        activation: the function to correct at all sites; None corrects what each site has, or ReLU where that has no
-            inverse.
+        activation: the function to correct at all sites, a name or a formula in ``x``; None corrects what each site
+            has, or ReLU where that has no inverse.
         strength: the trainable strength of the correction at the start.
     """
 
@@ -89,7 +89,12 @@ class EAFO(Method[EAFOConfig]):
     observes: ClassVar[bool] = True
 
     def refuse(self, site: Site, config: EAFOConfig) -> str | None:
-        """Refuse sites without a usable input; an activation that has no inverse is the user's error if asked for."""
+        """Refuse sites whose own function has no formula, and those without a usable input.
+
+        An activation without an inverse is the user's error if asked for.
+        """
+        if config.activation is None and (reason := unknown(selected(site, None))):
+            return reason
         chosen = corrected_at(site, config)
         correction(chosen.name, normal(), **chosen.parameters)
         if site.samples is None:
@@ -130,7 +135,7 @@ def corrected_at(site: Site, config: EAFOConfig) -> Selection:
     """Give the activation that is corrected at a site.
 
     Raises:
-        UsageError: an activation that is not in the catalogue was asked for.
+        UsageError: an activation that is neither in the catalogue nor a formula was asked for.
     """
     chosen = selected(site, config.activation)
     if config.activation is None and not is_correctable(chosen.name, **chosen.parameters):
@@ -150,7 +155,7 @@ def _ranking(settings: Gaussian | Histogram) -> dict[str, float]:
 
 def _entropies(chosen: Selection, density: Density, strength: float) -> tuple[float, float]:
     """Return the output entropies without and with the correction, of the part of the input where f has an inverse."""
-    f = compile_expression(catalogue_entry(chosen.name).at(chosen.parameters), (x,))
+    f = compile_expression(activation_expression(chosen.name, chosen.parameters), (x,))
     kappa = correction(chosen.name, density, **chosen.parameters)
     before = output_entropy(f, density, where_rising=f)
     after = output_entropy(lambda u: f(u) - strength * kappa(u), density, where_rising=f)

@@ -9,7 +9,7 @@ from torch import nn
 
 from passes.functions import activation, adversarial
 from passes.layers import Lifted
-from passes.selection import selected
+from passes.selection import selected, unknown
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
 
@@ -18,7 +18,7 @@ class GAConfig(MethodConfig):
     """Options of GA.
 
     Attributes:
-        activation: the function f of all sites; None keeps what each site has.
+        activation: the function f of all sites, a name or a formula in ``x``; None keeps what each site has.
         alpha: the lift α.
         lifted: put ``f(x) + αx`` at the sites of f, rather than plain f.
         clamp: bound on the inputs of g, where α = 0 makes it grow exponentially.
@@ -54,8 +54,10 @@ class GA(Method[GAConfig]):
     config: ClassVar[type[MethodConfig]] = GAConfig
 
     def refuse(self, site: Site, config: GAConfig) -> str | None:
-        """Refuse no site; an α too small for the function is the user's error."""
+        """Refuse a site whose own function has no formula; an α too small for a function is the user's error."""
         chosen = selected(site, config.activation)
+        if config.activation is None and (reason := unknown(chosen)):
+            return reason
         adversarial(chosen.name, config.alpha, clamp=config.clamp, trainable=config.trainable, **chosen.parameters)
         return None
 
@@ -63,7 +65,7 @@ class GA(Method[GAConfig]):
         """Put f at even ranks, counted from the last depth, and g at odd ones."""
         chosen = selected(site, config.activation)
         odd = rank % 2 == 1
-        lift = f" + {config.alpha:g}x" if config.lifted and config.alpha else ""
+        lift = f" + {repr(config.alpha).removesuffix('.0')}x" if config.lifted and config.alpha else ""
         settings = GASettings(
             name=chosen.name,
             parameters=dict(chosen.parameters),

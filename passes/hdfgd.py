@@ -10,7 +10,7 @@ from torch import nn
 from passes.functions import Decomposition, decomposition, decomposition_for
 from passes.functions.library import is_expression, splits_of
 from passes.layers import SplitActivation
-from passes.selection import Selection, selected
+from passes.selection import Selection, selected, unknown
 from rewriter.errors import UsageError
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
@@ -23,7 +23,7 @@ class HDFGDConfig(MethodConfig):
     """Options of HD-FGD.
 
     Attributes:
-        activation: the function to split at all sites; None splits what each site has.
+        activation: the function to split at all sites, a name or a formula in ``x``; None splits what each site has.
         decomposition: a name of the library, or an expression such as ``"x1*sigmoid(x2)"`` of the activation; None
             takes the library's decomposition of the activation.
         terms: number of branches; None for the most that the function's decompositions have, and in a warm start for
@@ -83,9 +83,10 @@ class HDFGD(Method[HDFGDConfig]):
         return with_fewest_terms(config)
 
     def refuse(self, site: Site, config: HDFGDConfig) -> str | None:
-        """Refuse no MLP; a function that cannot be split as asked is the user's error."""
-        split_of(site, config)
-        return None
+        """Refuse an MLP whose own function cannot be split; one that cannot be split as asked is the user's error."""
+        if (reason := unsplittable(site, config)) is None:
+            split_of(site, config)
+        return reason
 
     def place(self, site: Site, rank: int, config: HDFGDConfig) -> Placement:
         """Put F there, whatever the depth."""
@@ -104,6 +105,19 @@ def with_fewest_terms(config: Config) -> Config:
     """Choose the fewest terms unless the user chose otherwise."""
     chosen = config.terms is not None or config.decomposition is not None
     return config if chosen else config.model_copy(update={"terms": "fewest"})
+
+
+def unsplittable(site: Site, config: HDFGDConfig) -> str | None:
+    """Say why the function that a site has, which nobody chose, cannot be split; None where it can."""
+    chosen = selected(site, config.activation)
+    if config.activation is not None or splits_of(chosen.name):
+        return None
+    if config.decomposition is None:
+        return (
+            f"no decomposition of {chosen.label} is known: "
+            "name one with --decomposition, or another function with --activation"
+        )
+    return unknown(chosen) if is_expression(config.decomposition) else None
 
 
 def split_of(site: Site, config: HDFGDConfig) -> Decomposition:

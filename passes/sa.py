@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue
 from torch import nn
 
-from passes.hdfgd import HDFGD, MLPS, HDFGDConfig, SplitSettings, place_split, split_of, with_fewest_terms
+from passes.hdfgd import HDFGD, MLPS, HDFGDConfig, SplitSettings, place_split, split_of, unsplittable, with_fewest_terms
 from passes.layers import SplitAdversarial
 from rewriter.methods import Method, MethodConfig, Placement
 from rewriter.sites import Site
@@ -54,9 +54,10 @@ class SA(Method[SAConfig]):
         return with_fewest_terms(config)
 
     def refuse(self, site: Site, config: SAConfig) -> str | None:
-        """Refuse no MLP; a function that cannot be split as asked, or an α too small, is the user's error."""
-        split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
-        return None
+        """Refuse as HD-FGD does; a function that cannot be split as asked, or an α too small, is the user's error."""
+        if (reason := unsplittable(site, config)) is None:
+            split_of(site, config).adversarial(config.alpha, config.combine, config.clamp)
+        return reason
 
     def place(self, site: Site, rank: int, config: SAConfig) -> Placement:
         """Put F at even ranks, counted from the last depth, and A at odd ones."""

@@ -7,9 +7,9 @@ from typing import ClassVar
 from pydantic import JsonValue
 from torch import nn
 
-from passes.functions import activation, activation_names
+from passes.functions import activation
+from passes.functions.written_activation import activation_expression
 from rewriter.methods import Method, MethodConfig, Placement
-from rewriter.names import require_known
 from rewriter.sites import Site
 
 
@@ -17,7 +17,7 @@ class SwapConfig(MethodConfig):
     """Options of swap.
 
     Attributes:
-        activation: the function that every site gets.
+        activation: the function that every site gets, a name or a formula in ``x``.
     """
 
     activation: str = "crrelu"
@@ -32,9 +32,9 @@ class Swap(Method[SwapConfig]):
 
     def refuse(self, site: Site, config: SwapConfig) -> str | None:
         """Refuse sites that have the activation already."""
-        name = require_known(config.activation, activation_names(), "activation")
-        if site.activation.name == name and not site.activation.parameters:
-            return f"it is {name} already"
+        activation_expression(config.activation, {})
+        if site.activation.name == config.activation and not site.activation.parameters:
+            return f"it is {config.activation} already"
         return None
 
     def place(self, site: Site, rank: int, config: SwapConfig) -> Placement:

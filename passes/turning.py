@@ -29,7 +29,8 @@ def turn_signs(model: nn.Module, recipe: Recipe, original: nn.Module, example_in
     """Turn the signs around every site whose function then bends as the original activation does.
 
     These are plain MLP sites with one branch, whose last layer before the activation and whose second linear have
-    parameters of their own. The function itself stays as it is; only weights change, in place.
+    parameters of their own, and whose original activation is known by a formula. The function itself stays as it is;
+    only weights change, in place.
 
     Args:
         model: the rewritten model.
@@ -56,11 +57,17 @@ def turn_signs(model: nn.Module, recipe: Recipe, original: nn.Module, example_in
 
 
 def bends_the_other_way(record: SiteRecord, function: nn.Module) -> bool:
-    """Say whether ``-function(-x)`` is nearer to the original activation than ``function(x)``, each scaled to fit."""
+    """Say whether ``-function(-x)`` is nearer to the original activation than ``function(x)``, each scaled to fit.
+
+    Of an original activation that is not known by a formula it is said of none.
+    """
+    original = original_activation(record)
+    if original is None:
+        return False
     like = next(iter(function.parameters()), torch.empty(0))
     x = torch.linspace(-_REACH, _REACH, _POINTS, device=like.device)
     with torch.no_grad():
-        target = original_activation(record).to(x.device)(x).double()
+        target = original.to(x.device)(x).double()
         straight, turned = function(x).double(), -function(-x).double()
     density = torch.exp(-0.25 * x.double().square())  # the square root of the standard normal's
     return _misfit(turned, target, density) < (1 - _GAIN) * _misfit(straight, target, density)

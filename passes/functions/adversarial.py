@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from passes.evaluation import precision
 from passes.evaluation.exact_gradient import Elementwise, with_derivative
 from passes.evaluation.table import Table
-from passes.functions.activation_expression import activation_expression
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.lift import infimum_lift, require_lift
 from passes.functions.reciprocal import Reciprocal
 from passes.functions.short_slopes import short_slope
-from passes.functions.solver import Kind, Slope, by_sympy, slope_of, tabulated
+from passes.functions.solver import Kind, Slope, by_sympy, tabulated
 from passes.functions.torch_slopes import fused_slope
 from passes.functions.trained_lift import TrainedAdversarial
+from passes.functions.written_activation import activation_slope
 from passes.kernels.fused import fused, is_fusible
 from passes.kernels.packed import PackedRoutines, in_one_pass
 from passes.kernels.traced import TracedFunction, traced
@@ -100,7 +100,7 @@ def adversarial(
         UsageError: unknown name or parameter, an expression outside the grammar, an α too small for this activation
             (the least that works is named), or a trainable α for a function without a closed form.
     """
-    slope = slope_of(activation_expression(name, params))
+    slope = activation_slope(name, params)
     if trainable:
         require_lift(name, slope.expression, alpha)
         return _trained(name, alpha, slope)

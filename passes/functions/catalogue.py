@@ -71,7 +71,7 @@ def symbol(name: str) -> sympy.Symbol:
 
 
 _slope, _low, _high, _beta, _epsilon = map(symbol, ("negative_slope", "min_val", "max_val", "beta", "epsilon"))
-_saturation = symbol("saturation")
+_saturation, _lambd = symbol("saturation"), symbol("lambd")
 _TWO_LINES = Piecewise((x, x > 0), (_slope * x, True))
 _TWO_LINES_INVERSE = Piecewise((y, y > 0), (y / _slope, True))
 
@@ -134,6 +134,12 @@ _CATALOGUE = {
         Activation("softsign", x / (1 + Abs(x)), nn.Softsign, inverse=y / (1 - Abs(y))),
         Activation("logsigmoid", -softplus(-x), nn.LogSigmoid, inverse=y - log(1 - exp(y))),
         Activation("tanhshrink", x - tanh(x), nn.Tanhshrink),
+        Activation(
+            "softshrink",
+            Piecewise((x - _lambd, x > _lambd), (x + _lambd, x < -_lambd), (0, True)),
+            nn.Softshrink,
+            {"lambd": 0.5},
+        ),
         Activation("squared_relu", Piecewise((x**2, x > 0), (0, True)), SquaredReLU),
         Activation(
             "crrelu",
@@ -157,17 +163,3 @@ def catalogue_entry(name: str) -> Activation:
         UsageError: no activation has that name (the nearest one is named).
     """
     return _CATALOGUE[require_known(name, _CATALOGUE, "activation")]
-
-
-def activation(name: str, **params: float) -> nn.Module:
-    """Return the plain module of an activation, torch's own class where there is one.
-
-    Args:
-        name: a canonical name.
-        params: its parameters; torch's names, but ``saturation`` for what ELU and CELU call alpha.
-
-    Raises:
-        UsageError: unknown name or parameter.
-    """
-    entry = catalogue_entry(name)
-    return entry.module(**entry.complete(params))

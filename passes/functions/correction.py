@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from passes.functions.catalogue import activation_names, catalogue_entry
+from passes.functions.catalogue import activation_names
 from passes.functions.curvature import relative_curvature
 from passes.functions.density import Density, Function
+from passes.functions.written_activation import activation_expression
 from rewriter.errors import UsageError
 
 
@@ -25,14 +26,14 @@ def correction(name: str, density: Density, **params: float) -> Function:
     """Return ``κ`` of an activation: elementwise, float64 to float64.
 
     Args:
-        name: a canonical name of the catalogue.
+        name: a canonical name of the catalogue, or a formula in ``x``.
         density: of the pre-activations.
         params: the activation's parameters.
 
     Raises:
-        UsageError: unknown name or parameter, or an activation without an inverse.
+        UsageError: unknown name or parameter, a formula outside the grammar, or an activation without an inverse.
     """
-    curvature = relative_curvature(catalogue_entry(name).at(params))
+    curvature = relative_curvature(activation_expression(name, params))
     if isinstance(curvature, str):
         raise UsageError(
             expected="an activation with an inverse",
@@ -47,12 +48,12 @@ def correction(name: str, density: Density, **params: float) -> Function:
 
 
 def is_correctable(name: str, **params: float) -> bool:
-    """Say whether an activation of the catalogue has an inverse, flat parts aside.
+    """Say whether an activation has an inverse, flat parts aside.
 
     Raises:
-        UsageError: unknown name or parameter.
+        UsageError: unknown name or parameter, or a formula outside the grammar.
     """
-    return not isinstance(relative_curvature(catalogue_entry(name).at(params)), str)
+    return not isinstance(relative_curvature(activation_expression(name, params)), str)
 
 
 def correctable_names() -> list[str]:

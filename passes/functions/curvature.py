@@ -20,6 +20,7 @@ from passes.functions.program import Program, compile_expression
 REACH = 32.0
 _STEEPEST = 1e6
 _NUDGE = 2.0**-40
+_MOST_KINKS = 3  # with four, SymPy may take minutes over the pieces
 
 
 @lru_cache(maxsize=64)
@@ -29,13 +30,18 @@ def relative_curvature(f: sympy.Expr) -> Program | str:
     Args:
         f: an activation, in ``x`` alone.
     """
+    if len(f.atoms(sympy.Piecewise, sympy.Abs)) > _MOST_KINKS:
+        return "it has too many pieces"
     slope = sympy.piecewise_fold(f.replace(sympy.Abs, lambda u: sympy.Piecewise((u, u > 0), (-u, True)))).diff(x)
     knots = dyadic_knots(-REACH, REACH, 4096)
     values = compile_expression(slope, (x,))(knots)
     if bool((values < 0).any()):
         at = float(knots[int(values.argmin())])
         return f"it has no inverse: it falls at {at:g}"
-    edges, pieces = intervals(slope)
+    found = intervals(slope)
+    if found is None:
+        return "where its pieces end is not found"
+    edges, pieces = found
     curvatures = [sympy.S.Zero if piece == 0 else sympy.cancel(piece.diff(x) / piece) for piece in pieces]
     conditions = [*(x < edge for edge in edges), sympy.true]
     expression = sympy.Piecewise(*zip(curvatures, conditions, strict=True)) if edges else curvatures[0]

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from passes.evaluation import precision
 from passes.evaluation.symbols import variables, x
-from passes.functions.activation_expression import activation_expression
 from passes.functions.grammar import parse_expression, shown
 from passes.functions.growth import overflows
 from passes.functions.program import Program, compile_expression
 from passes.functions.split_adversarial import SplitAdversarialFunction, split_adversarial
+from passes.functions.written_activation import activation_expression
 from rewriter.errors import UsageError
 
 MOST_TERMS = 8

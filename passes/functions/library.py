@@ -74,6 +74,7 @@ _LIBRARY: dict[str, tuple[str, sympy.Expr, str]] = {
     "softsign/2": ("softsign", _x1 / (1 + Abs(_x2)), ""),
     "squared_relu/2": ("squared_relu", _x1 * relu(_x2), "ReGLU"),
     "relu/2": ("relu", (_x1 + Abs(_x2)) / 2, "the odd and the even part"),
+    "softshrink/2": ("softshrink", relu(_x1 - symbol("lambd")) - relu(-_x2 - symbol("lambd")), _SIDES),
     "relu6/2": ("relu6", _ramp(0, 6), _ENDS),
     "hardtanh/2": ("hardtanh", _ramp(symbol("min_val"), symbol("max_val")), _ENDS),
     "hardsigmoid/2": ("hardsigmoid", _ramp(-3, 3) / 6 + _HALF, _ENDS),

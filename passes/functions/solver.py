@@ -71,7 +71,10 @@ def _singular(f: sympy.Expr) -> LiftedIntegral | None:
 
 
 def _joined(slope: sympy.Expr) -> Integral | None:
-    edges, pieces = intervals(slope)
+    found = intervals(slope)
+    if found is None:
+        return None
+    edges, pieces = found
     families = [family for family in map(_family, pieces) if family is not None]
     return Integral.of(edges, families) if len(families) == len(pieces) else None
 

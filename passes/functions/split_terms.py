@@ -125,7 +125,10 @@ def _straight_lines(slope: sympy.Expr, alpha: float) -> Elementwise | None:
     values = [value for value, _ in steps.args] if isinstance(steps, sympy.Piecewise) else [steps]
     if not all(value.is_number for value in values):
         return None
-    edges, pieces = intervals(steps)
+    found = intervals(steps)
+    if found is None:
+        return None
+    edges, pieces = found
     levels = [float(piece) for piece in pieces]
     # Where a slope vanishes, it has the sign it has elsewhere.
     idle = -alpha if max(levels) <= 0 else alpha

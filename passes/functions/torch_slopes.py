@@ -27,6 +27,7 @@ _KERNELS: dict[str, Callable[..., Tensor]] = {
     "relu6": lambda one, x: aten.hardtanh_backward(one, x, 0, 6),
     "hardtanh": lambda one, x, min_val, max_val: aten.hardtanh_backward(one, x, min_val, max_val),
     "hardsigmoid": lambda one, x: aten.hardtanh_backward(one, x, -3, 3).div_(6),
+    "softshrink": lambda one, x, lambd: aten.softshrink_backward(one, x, lambd),
     "hardswish": lambda one, x: aten.hardswish_backward(one, x),
     "elu": lambda one, x, saturation: aten.elu_backward(one, saturation, 1, 1, False, x),
     "celu": lambda one, x, saturation: aten.elu_backward(one, saturation, 1, 1 / saturation, False, x),

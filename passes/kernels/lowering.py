@@ -36,7 +36,6 @@ _NAMES: Mapping[type[sympy.Basic], str] = {
     Or: "or",
     Not: "not",
 }
-_MOST_FACTORS = 8
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ class Lowering:
         return self._meanings.get(expression, expression)
 
     def _power(self, base: sympy.Expr, exponent: sympy.Expr) -> int:
-        if exponent.is_Integer and 1 < exponent <= _MOST_FACTORS:
+        if exponent.is_Integer and exponent > 1:  # by factors, which may be negative
             half = self.step("square", self.lower(base ** (exponent // 2)))
             return half if exponent % 2 == 0 else self.step("mul", half, self.lower(base))
         if exponent.is_negative:

@@ -71,6 +71,16 @@ def _addcmul(code: Lowering, a: Operand, b: Operand, c: Operand, *, value: float
     return _step("add_product")(code, a, b, c, value)
 
 
+def _power(code: Lowering, base: Operand, exponent: float) -> Operand:
+    """Multiply where the exponent is whole, since the factor may be negative."""
+    if exponent == 1:
+        return base
+    if exponent != int(exponent) or exponent < 1:
+        return _step("pow")(code, base, exponent)
+    half = _step("square")(code, _power(code, base, exponent // 2))
+    return _mul(code, half, base) if exponent % 2 else half
+
+
 def _clamp(code: Lowering, a: Operand, min: float | None = None, max: float | None = None) -> Operand:
     if min is not None:
         a = _step("at_least")(code, a, min)
@@ -97,6 +107,7 @@ _NAMED: Final[Mapping[str, Form]] = {
     "mul": _mul,
     "div": _step("div"),
     "neg": _neg,
+    "pow": _power,
     "relu": _step("ramp"),
     "reciprocal": lambda code, a: _step("div")(code, 1.0, a),
     "maximum": _step("at_least"),
@@ -115,6 +126,7 @@ _FORMS: Final[Mapping[Any, Form]] = {
     operator.truediv: _NAMED["div"],
     functional.relu: _NAMED["relu"],
     functional.threshold: _threshold,
+    functional.softplus: lambda code, a, threshold=20.0: _step("softplus")(code, a),
     "where": _where_method,
     "new_zeros": lambda code, like, size: 0.0,
 }

@@ -6,11 +6,11 @@ import torch
 from matplotlib.figure import Figure
 
 from passes.evaluation.symbols import x
-from passes.functions.activation_expression import activation_expression
 from passes.functions.adversarial import adversarial
 from passes.functions.decomposition import Decomposition
 from passes.functions.program import compile_expression
 from passes.functions.solver import slope_of
+from passes.functions.written_activation import activation_expression
 from passes.pictures.drawing import canvas, draw, finish, grid
 
 _FUNCTION_REACH, _SPLIT_REACH = 6.0, 3.0

@@ -9,12 +9,12 @@ from typing import cast
 import sympy
 
 from passes.evaluation.symbols import x
-from passes.functions.activation_expression import activation_expression
 from passes.functions.adversarial import Adversarial, adversarial
 from passes.functions.catalogue import activation_names, catalogue_entry
 from passes.functions.lift import infimum_lift, least_slope
 from passes.functions.solver import Kind, Slope, slope_of
 from passes.functions.symbolic import antiderivative
+from passes.functions.written_activation import activation_expression
 from passes.pictures.formula import closed_formula
 from passes.pictures.wording import in_words, number_in_words
 

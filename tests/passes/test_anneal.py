@@ -10,6 +10,7 @@ import rewriter
 from passes.anneal import Start, begin_anneal
 from passes.functions import activation
 from rewriter.errors import UsageError
+from rewriter.recipe import Recipe
 
 X = torch.linspace(-4, 4, 48).reshape(8, 6)
 
@@ -162,3 +163,37 @@ def test_an_annealed_model_exports_as_the_plain_function_after_the_end() -> None
     program = torch.export.export(result.model, (X,))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(X), result.model(X))
+
+
+class Hardshrunk(nn.Module):
+    """Calls a function without a formula."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.hardshrink(x)
+
+
+def recorded_as(recipe: Recipe, text: str, **changes: object) -> Recipe:
+    """The recipe, had the original activations been others."""
+    sites = tuple(site.model_copy(update={"activation": text, **changes}) for site in recipe.sites)
+    return recipe.model_copy(update={"sites": sites})
+
+
+def test_a_formula_is_where_it_starts() -> None:
+    result = rewriter.rewrite(mlp(nn.ReLU()), "swap")
+    with torch.no_grad(), begin_anneal(result.model, recorded_as(result.recipe, "x*sigmoid(2*x)"), 5):
+        torch.testing.assert_close(result.model[0][1](X), X * torch.sigmoid(2 * X))
+
+
+def test_a_module_without_a_formula_is_taken_from_the_original_model() -> None:
+    result, original = rewriter.rewrite(mlp(nn.ReLU()), "swap"), mlp(Hardshrunk())
+    recipe = recorded_as(result.recipe, "hardshrink")
+    with torch.no_grad(), begin_anneal(result.model, recipe, 5, original=original):
+        assert torch.equal(result.model(X), original(X))
+    with pytest.raises(UsageError, match=r"expected the original model, which has the hardshrink at 0\.1"):
+        begin_anneal(result.model, recipe, 5)
+
+
+def test_a_call_without_a_formula_cannot_be_annealed() -> None:
+    result = rewriter.rewrite(Called(), "swap")
+    with pytest.raises(UsageError, match="found the hardshrink that is called at"):
+        begin_anneal(result.model, recorded_as(result.recipe, "hardshrink"), 5, original=Called())

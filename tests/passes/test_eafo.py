@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import rewriter
+from passes.eafo import EAFO, EAFOConfig
 from passes.functions.correction import correction
 from passes.functions.density import normal
 from passes.layers.corrected import Corrected
@@ -21,6 +23,7 @@ from rewriter.demo.model import DigitsViT, digits_vit
 from rewriter.demo.train import accuracy
 from rewriter.errors import NoSiteError, UsageError
 from rewriter.recipe import Recipe
+from rewriter.sites import Site
 
 DIGITS = "py:rewriter.demo.model:digits_vit"
 
@@ -153,3 +156,33 @@ def test_command_refuses_a_calibration_file_that_is_none(tmp_path: Path) -> None
     refused = CliRunner().invoke(app, arguments)
     assert isinstance(refused.exception, UsageError)
     assert "does not exist" in str(refused.exception)
+
+
+def test_a_sites_own_formula_is_corrected(site_with: Callable[..., Site]) -> None:
+    method, config, site = EAFO(), EAFOConfig(strength=0.2), site_with("tanh(2*x)")
+    assert method.refuse(site, config) is None
+    placement = method.place(site, 0, config)
+    assert placement.function == "eafo[tanh(2*x)] for N(0, 1)"
+    u = torch.linspace(-5, 5, 101, dtype=torch.float64)
+    p, t = torch.exp(-u * u / 2) / math.sqrt(2 * math.pi), torch.tanh(2 * u)
+    kappa = p * (-4 * t) + u * p  # p·f''/f' - p'
+    found = method.build(placement.settings, -1)(u)
+    assert (found - (t - 0.2 * kappa)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("formula", ["x*sigmoid(2*x)", "max(x,0)**3", "max(tanh(x),x**3)"])
+def test_a_formula_without_an_inverse_gives_way_to_relu(site_with: Callable[..., Site], formula: str) -> None:
+    assert EAFO().refuse(site_with(formula), EAFOConfig()) is None
+    assert EAFO().place(site_with(formula), 0, EAFOConfig()).function == "eafo[relu] for N(0, 1)"
+    with pytest.raises(UsageError, match="expected an activation with an inverse"):
+        EAFO().refuse(site_with("relu"), EAFOConfig(activation=formula))
+
+
+@pytest.mark.parametrize("name", ["hardshrink", "rrelu", "x/abs(x)"])
+def test_a_sites_own_function_without_a_formula_is_left_with_the_reason(
+    site_with: Callable[..., Site], name: str
+) -> None:
+    reason = EAFO().refuse(site_with(name), EAFOConfig())
+    assert reason is not None
+    assert reason.endswith("name another function with --activation")
+    assert EAFO().refuse(site_with(name), EAFOConfig(activation="tanh")) is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rewriter
-from passes.functions import adversarial
+from passes.functions import activation, adversarial
+from passes.ga import GA, GAConfig
+from rewriter.sites import Site
 
 
 class Functional(nn.Module):
@@ -101,3 +105,52 @@ def test_a_slope_per_channel_makes_way_for_one_slope_and_the_budget_says_so() ->
     x = torch.linspace(-3, 3, 31)
     torch.testing.assert_close(result.model[1](x), adversarial("leaky_relu", negative_slope=0.25)(x))
     torch.testing.assert_close(result.model[3](x), F.leaky_relu(x, 0.25) + x)
+
+
+OWN = [("x*sigmoid(2*x)", 0.7), ("tanh(max(x,0))", 1.0), ("max(x,0)**3/6", 0.5)]
+
+
+@pytest.mark.parametrize(("formula", "alpha"), OWN)
+def test_a_sites_own_formula_alternates_with_its_adversarial_function(
+    site_with: Callable[..., Site], formula: str, alpha: float
+) -> None:
+    method, config, site = GA(), GAConfig(alpha=alpha), site_with(formula)
+    assert method.refuse(site, config) is None
+    last, before = (method.place(site, rank, config) for rank in (0, 1))
+    assert (last.function, before.function) == (f"{formula} + {repr(alpha).removesuffix('.0')}x", f"g[{formula}]")
+    f, g = (method.build(placement.settings, -1) for placement in (last, before))
+    x = torch.linspace(-4.03, 4, 101, dtype=torch.float64, requires_grad=True)
+    plain = activation(formula)(x)
+    torch.testing.assert_close(f(x), plain + alpha * x)
+    (slope,) = torch.autograd.grad(plain.sum(), x)
+    (reciprocal,) = torch.autograd.grad(g(x).sum(), x)
+    torch.testing.assert_close(reciprocal * (slope + alpha), torch.ones_like(x))
+
+
+@pytest.mark.parametrize("name", ["hardshrink", "rrelu", "x/abs(x)", "x + (1-exp(-x))/(1+exp(-x))"])
+def test_a_sites_own_function_without_a_formula_is_left_with_the_reason(
+    site_with: Callable[..., Site], name: str
+) -> None:
+    reason = GA().refuse(site_with(name), GAConfig())
+    assert reason is not None
+    assert reason.endswith("name another function with --activation")
+    assert GA().refuse(site_with(name), GAConfig(activation="tanh")) is None
+    with pytest.raises(rewriter.UsageError):
+        GA().refuse(site_with("relu"), GAConfig(activation=name))
+
+
+def test_an_alpha_too_small_for_a_sites_own_formula_is_the_users_error(site_with: Callable[..., Site]) -> None:
+    with pytest.raises(rewriter.UsageError, match=r"alpha >= 1\.0001 for x - 2\*tanh\(x\)"):
+        GA().refuse(site_with("x - 2*tanh(x)"), GAConfig(alpha=0.9))
+
+
+def test_a_formula_that_is_asked_for_is_recorded_and_restored_exactly(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
+    result = rewriter.rewrite(model, "ga", activation="x*sigmoid(2*x)", alpha=1 / 3)
+    assert [site.placement.function for site in result.recipe.sites] == [
+        "g[x*sigmoid(2*x)]",
+        "x*sigmoid(2*x) + 0.3333333333333333x",
+    ]
+    rewriter.save(result, tmp_path / "out")
+    x = torch.randn(5, 4)
+    assert torch.equal(rewriter.restore(model, tmp_path / "out")(x), result.model(x))

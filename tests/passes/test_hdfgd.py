@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rewriter
+from passes.hdfgd import HDFGD, HDFGDConfig
 from rewriter.recipe import Recipe
+from rewriter.sites import Site
 
 SPLITS = [
     ("gelu", 2, nn.GELU()),
@@ -122,3 +127,51 @@ def test_a_function_without_a_decomposition_is_refused_when_it_is_asked_for() ->
     model = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 9))
     with pytest.raises(rewriter.UsageError, match="expected an activation that has a decomposition; found 'identity'"):
         rewriter.plan(model, "hdfgd", activation="identity")
+
+
+def test_a_sites_own_function_without_a_decomposition_is_left_with_the_reason(site_with: Callable[..., Site]) -> None:
+    for name, parameters in [("max(x,0)**3", {}), ("hardshrink", {"lambd": 0.25})]:
+        label = "hardshrink(lambd=0.25)" if parameters else name
+        assert HDFGD().refuse(site_with(name, **parameters), HDFGDConfig()) == (
+            f"no decomposition of {label} is known: "
+            "name one with --decomposition, or another function with --activation"
+        )
+        assert HDFGD().refuse(site_with(name, **parameters), HDFGDConfig(activation="silu")) is None
+        assert HDFGD().refuse(site_with(name, **parameters), HDFGDConfig(decomposition="tanh/4")) is None
+
+
+def test_a_decomposition_of_a_sites_own_formula_splits_it(site_with: Callable[..., Site]) -> None:
+    config, site = HDFGDConfig(decomposition="x1*sigmoid(2*x2)"), site_with("x*sigmoid(2*x)")
+    assert HDFGD().refuse(site, config) is None
+    placement = HDFGD().place(site, 0, config)
+    layer = HDFGD().build(placement.settings, -1)
+    x = torch.linspace(-5, 5, 33)
+    torch.testing.assert_close(layer(torch.cat([x, x])), x * torch.sigmoid(2 * x))
+    first, second = torch.randn(2, 7)
+    torch.testing.assert_close(layer(torch.cat([first, second])), first * torch.sigmoid(2 * second))
+
+
+def test_an_expression_cannot_be_checked_against_a_function_without_a_formula(site_with: Callable[..., Site]) -> None:
+    reason = HDFGD().refuse(site_with("hardshrink"), HDFGDConfig(decomposition="x1*sigmoid(2*x2)"))
+    assert reason == "no formula of hardshrink is known: name another function with --activation"
+
+
+def test_an_expression_that_is_another_function_than_the_sites_own_formula_is_an_error(
+    site_with: Callable[..., Site],
+) -> None:
+    with pytest.raises(rewriter.UsageError, match=r"F\(x,…,x\) = max\(x,0\)\*\*3\(x\)"):
+        HDFGD().refuse(site_with("max(x,0)**3"), HDFGDConfig(decomposition="x1*sigmoid(2*x2)"))
+
+
+@pytest.mark.parametrize("name", ["identity", "max(x,0)**3", "hardshrink"])
+def test_asking_for_a_function_without_a_decomposition_is_an_error(site_with: Callable[..., Site], name: str) -> None:
+    with pytest.raises(rewriter.UsageError):
+        HDFGD().refuse(site_with("relu"), HDFGDConfig(activation=name))
+
+
+def test_a_decomposition_of_a_formula_that_is_asked_for_is_restored(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 5))
+    result = rewriter.rewrite(model, "hdfgd", decomposition="x1*sigmoid(2*x2)", activation="x*sigmoid(2*x)")
+    rewriter.save(result, tmp_path / "out")
+    x = torch.randn(5, 6)
+    assert torch.equal(rewriter.restore(model, tmp_path / "out")(x), result.model(x))

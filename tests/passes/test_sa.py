@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from torch import nn
 
 import rewriter
 from passes.functions import decomposition
+from passes.sa import SA, SAConfig
+from rewriter.sites import Site
 
 
 def blocks(count: int, act: type[nn.Module] = nn.GELU) -> nn.Sequential:
@@ -86,3 +89,26 @@ def test_training_lowers_the_loss() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["max(x,0)**3", "hardshrink"])
+def test_a_sites_own_function_without_a_decomposition_is_left_with_the_reason(
+    site_with: Callable[..., Site], name: str
+) -> None:
+    assert SA().refuse(site_with(name), SAConfig()) == (
+        f"no decomposition of {name} is known: name one with --decomposition, or another function with --activation"
+    )
+    assert SA().refuse(site_with(name), SAConfig(activation="silu")) is None
+    with pytest.raises(rewriter.UsageError):
+        SA().refuse(site_with("relu"), SAConfig(activation=name))
+
+
+def test_a_decomposition_of_a_sites_own_formula_has_a_split_adversarial_function(
+    site_with: Callable[..., Site],
+) -> None:
+    config, site = SAConfig(decomposition="x1*sigmoid(2*x2)"), site_with("x*sigmoid(2*x)")
+    assert SA().refuse(site, config) is None
+    placement = SA().place(site, 1, config)
+    packed = torch.randn(5, 8)
+    expected = decomposition("x1*sigmoid(2*x2)", "x*sigmoid(2*x)").adversarial(1.0)(*packed.chunk(2, -1))
+    torch.testing.assert_close(SA().build(placement.settings, -1)(packed), expected)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,8 @@ from torch import Tensor, nn
 
 import rewriter
 from passes.functions.activations import CRReLU
+from passes.swap import Swap, SwapConfig
+from rewriter.sites import Site
 
 
 class SpelledOut(nn.Module):
@@ -58,3 +63,30 @@ def test_a_site_with_other_parameters_is_no_such_site() -> None:
 def test_an_unknown_activation_names_the_nearest() -> None:
     with pytest.raises(rewriter.UsageError, match="did you mean 'crrelu'"):
         rewriter.plan(nn.Sequential(SpelledOut()), "swap", activation="crelu")
+
+
+@pytest.mark.parametrize("name", ["x*sigmoid(2*x)", "hardshrink", "rrelu"])
+def test_whatever_function_a_site_has_is_swapped(site_with: Callable[..., Site], name: str) -> None:
+    assert Swap().refuse(site_with(name), SwapConfig()) is None
+    assert Swap().place(site_with(name), 0, SwapConfig()).function == "crrelu"
+
+
+def test_a_formula_is_put_there_recorded_and_restored_exactly(tmp_path: Path) -> None:
+    model, x = nn.Sequential(SpelledOut(), nn.Linear(4, 2)), torch.randn(5, 4)
+    result = rewriter.rewrite(model, "swap", activation="x*sigmoid(2*x)")
+    h = model[0].fc1(x)
+    torch.testing.assert_close(result.model(x), model[1](model[0].fc2(h * torch.sigmoid(2 * h))))
+    assert result.recipe.sites[0].placement.function == "x*sigmoid(2*x)"
+    rewriter.save(result, tmp_path / "out")
+    assert torch.equal(rewriter.restore(model, tmp_path / "out")(x), result.model(x))
+
+
+def test_a_site_that_has_the_formula_already_is_left_with_that_reason(site_with: Callable[..., Site]) -> None:
+    config = SwapConfig(activation="x*sigmoid(2*x)")
+    assert Swap().refuse(site_with("x*sigmoid(2*x)"), config) == "it is x*sigmoid(2*x) already"
+
+
+@pytest.mark.parametrize("text", ["hardshrink", "x*sigmoid(", "x/abs(x)"])
+def test_a_function_without_a_formula_that_is_asked_for_is_an_error(site_with: Callable[..., Site], text: str) -> None:
+    with pytest.raises(rewriter.UsageError):
+        Swap().refuse(site_with("relu"), SwapConfig(activation=text))

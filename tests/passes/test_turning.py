@@ -100,3 +100,12 @@ def test_branches_are_not_turned() -> None:
     original = nn.Sequential(nn.Linear(5, 12), nn.GELU(), nn.Linear(12, 5)).eval()
     result = rewriter.rewrite(original, "hdfgd")
     assert turn_signs(result.model, result.recipe, original) == frozenset()
+
+
+@pytest.mark.parametrize(("text", "turned"), [("max(x,0)*1", {"inside"}), ("hardshrink", set())])
+def test_signs_are_turned_around_a_formula_but_not_around_what_has_none(text: str, turned: set[str]) -> None:
+    torch.manual_seed(0)
+    original = Residual(nn.ReLU()).eval()
+    result = rewriter.rewrite(original, "ga", lifted=False)
+    sites = tuple(site.model_copy(update={"activation": text}) for site in result.recipe.sites)
+    assert turn_signs(result.model, result.recipe.model_copy(update={"sites": sites}), original) == turned

@@ -14,7 +14,18 @@ from rewriter.errors import UsageError
 
 CLOSED = [
     *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid"),
-    *("elu", "celu", "selu", "softplus", "softsign", "logsigmoid", "tanhshrink", "squared_relu", "hardswish"),
+    *(
+        "elu",
+        "celu",
+        "selu",
+        "softplus",
+        "softsign",
+        "logsigmoid",
+        "tanhshrink",
+        "softshrink",
+        "squared_relu",
+        "hardswish",
+    ),
 ]
 ALPHAS = (0.25, 1.0, 3.0)
 CASES = [(n, a) for n in activation_names() for a in ALPHAS if (n, a) != ("hardswish", 0.25)]
@@ -24,7 +35,7 @@ POINTS = [
     for p in (1.3e-6, 1.7e-3, 0.11, 0.37, 0.83, 1.21, 1.9, 2.7, 3.3, 4.4, 5.7, 8.1, 13.3, 21.7, 29.9)
     for s in (-1, 1)
 ]
-CORNERS = (-3, -1, 0, 1, 3, 6)
+CORNERS = (-3, -1, -0.5, 0, 0.5, 1, 3, 6)
 
 
 def autograd_slope(g, points, dtype=torch.float64):

@@ -32,6 +32,7 @@ def test_module_computes_the_expression_of_its_entry(name):
         ("elu", {"saturation": 1.7}),
         ("celu", {"saturation": 0.4}),
         ("softplus", {"beta": 2.0}),
+        ("softshrink", {"lambd": 1.25}),
         ("crrelu", {"epsilon": 0.2}),
     ],
 )

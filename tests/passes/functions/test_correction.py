@@ -6,7 +6,7 @@ import torch
 
 from passes.evaluation.symbols import x
 from passes.functions.catalogue import catalogue_entry
-from passes.functions.correction import correctable_names, correction
+from passes.functions.correction import correctable_names, correction, is_correctable
 from passes.functions.density import normal
 from passes.functions.entropy import output_entropy
 from passes.functions.measured import histogram
@@ -115,6 +115,26 @@ def test_activations_without_an_inverse_are_refused():
         correction("squared_relu", normal())
     assert not {"gelu", "silu", "mish", "hardswish", "tanhshrink", "squared_relu", "crrelu"} & set(correctable_names())
     assert {*INVERSES, "relu", "relu6", "hardtanh", "hardsigmoid", "celu", "selu"} <= set(correctable_names())
+
+
+@pytest.mark.parametrize(
+    ("formula", "reason"),
+    [
+        ("x*sigmoid(2*x)", "it has no inverse: it falls at"),
+        ("max(tanh(x),x**3)", "where its pieces end is not found"),
+        ("max(max(max(x,0.1),0.2*x),abs(x+1))+3*x", "it has too many pieces"),
+    ],
+)
+def test_formulas_without_an_inverse_that_is_found_are_refused(formula, reason):
+    with pytest.raises(UsageError, match=reason):
+        correction(formula, normal())
+    assert not is_correctable(formula)
+
+
+def test_correction_of_a_formula_is_that_of_the_function_it_spells():
+    u = torch.linspace(-6, 6, 101, dtype=torch.float64)
+    assert torch.allclose(correction("log(1+exp(x))", normal())(u), correction("softplus", normal())(u), atol=1e-12)
+    assert torch.allclose(correction("max(x,0.3*x)", normal())(u), correction("relu", normal())(u), atol=1e-12)
 
 
 def test_parameters_of_the_activation_count():

@@ -21,6 +21,7 @@ OTHER_PARAMETERS = [
     ("celu", {"saturation": 0.4}),
     ("softplus", {"beta": 2.0}),
     ("hardtanh", {"min_val": -0.5, "max_val": 2.5}),
+    ("softshrink", {"lambd": 1.25}),
     ("crrelu", {"epsilon": 0.2}),
 ]
 EVERY_ENTRY = [(name, {}) for name in activation_names()] + OTHER_PARAMETERS

@@ -70,6 +70,7 @@ def test_first_and_second_gradients_are_those_of_finite_differences(name):
         ("hardtanh/2", {"min_val": -0.5, "max_val": 2.5}),
         ("leaky_relu/2", {"negative_slope": 0.2}),
         ("prelu/2", {"negative_slope": 0.125}),
+        ("softshrink/2", {"lambd": 1.25}),
         ("crrelu/2", {"epsilon": 0.5}),
         ("crrelu/3", {"epsilon": 0.5}),
     ],
@@ -103,7 +104,7 @@ def test_evaluation_agrees_with_mpmath_off_the_diagonal(exactly, name):
         assert float(found[i]) == pytest.approx(float(split(*points[:, i].tolist())), rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["relu/2", "relu6/2", "hardtanh/2", "leaky_relu/2", "prelu/2"])
+@pytest.mark.parametrize("name", ["relu/2", "relu6/2", "hardtanh/2", "leaky_relu/2", "prelu/2", "softshrink/2"])
 def test_small_signals_pass_pieces_of_straight_lines_without_rounding(name):
     F, points = decomposition(name), torch.logspace(-30, -3, 100) * torch.tensor([[1.0], [-1.0]])
     assert torch.allclose(F(points, points), activation(F.of)(points), rtol=1e-6, atol=0.0)

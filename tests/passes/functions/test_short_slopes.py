@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from passes.evaluation.symbols import x
-from passes.functions.activation_expression import activation_expression
 from passes.functions.short_slopes import short_slope
+from passes.functions.written_activation import activation_expression
 
 NAMES = ["sigmoid", "tanh", "tanhshrink", "gelu_tanh", "mish"]
 

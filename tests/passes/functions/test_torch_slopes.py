@@ -12,6 +12,7 @@ OTHER_PARAMETERS = {
     "hardtanh": {"min_val": -0.5, "max_val": 2.5},
     "elu": {"saturation": 1.7},
     "celu": {"saturation": 0.4},
+    "softshrink": {"lambd": 1.25},
     "crrelu": {"epsilon": 0.2},
     "softplus": {"beta": 2.0},
 }

@@ -26,3 +26,11 @@ def test_an_expression_takes_few_operations(expression: sympy.Expr, operations: 
         code.input(symbol)
     code.lower_all([expression])
     assert sorted(step.operation for step in code.steps if isinstance(step, Step)) == sorted(operations)
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 8, 13, 16])
+def test_whole_powers_are_products_since_the_factor_may_be_negative(exponent: int) -> None:
+    code = Lowering()
+    code.input(A)
+    code.lower_all([A**exponent])
+    assert {step.operation for step in code.steps if isinstance(step, Step)} <= {"square", "mul"}
