@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from passes.functions.written_activation import activation_expression, activation_slope, is_name
 from rewriter.errors import UsageError
 from rewriter.sites import Site
+from rewriter.tracing.spellings import Activation
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,7 @@ class Selection:
     @property
     def label(self) -> str:
         """The name with parameters that are not the defaults, as a recipe records it."""
-        values = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
-        return f"{self.name}({values})" if values else self.name
+        return str(Activation(self.name, self.parameters))
 
 
 def selected(site: Site, asked: str | None) -> Selection:
