@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import rewriter
 
 
-
 class Optional(nn.Module):
     """A block of modules whose code branches on what it is given."""
 
