@@ -15,8 +15,25 @@ from benchmarks.libraries.library_model import LibraryModel
 from benchmarks.zoo_model import ZooModel
 
 PACKAGES: Final[Mapping[str, str]] = {
+    "deepctr_torch": "deepctr-torch",
     "diffusers": "diffusers",
+    "e3nn": "e3nn",
+    "efficientnet_pytorch": "efficientnet-pytorch",
+    "kornia": "kornia",
+    "monai": "monai",
+    "open_clip": "open-clip-torch",
+    "pytorch_tabnet": "pytorch-tabnet",
+    "rtdl": "rtdl-revisiting-models",
     "segmentation_models_pytorch": "segmentation-models-pytorch",
+    "speechbrain": "speechbrain",
+    "stable_baselines3": "stable-baselines3",
+    "torch_geometric": "torch-geometric",
+    "torchaudio": "torchaudio",
+    "torchrl": "torchrl",
+    "transformer_lens": "transformer-lens",
+    "ultralytics": "ultralytics",
+    "vit_pytorch": "vit-pytorch",
+    "x_transformers": "x-transformers",
 }
 """The file in `benchmarks.libraries` and the package that it is of."""
 

@@ -13,11 +13,12 @@ from torch import nn
 class LibraryModel:
     """A small model with random weights.
 
-    An MLP is a linear or convolution, an activation, and another linear or convolution that is all that reads the
-    hidden units. Between them may stand norms, dropout, depthwise convolutions, pools, resizing, squeeze-and-excites
-    and changes of shape; a gated MLP multiplies the activated half by another. Two MLPs in a chain share the layer
-    between them. What a skip connection or a join also reads, a gate of its own right, and what runs in recurrent
-    kernels or attention is none. Weights that run several times count once, code that does not run not at all.
+    An MLP is a linear or convolution that makes hidden units, an activation of them, and another linear or convolution
+    that is all that reads them. Between the two may stand norms, dropout, scales, depthwise convolutions, pools,
+    resizing, squeeze-and-excites, sums over neighbours in a graph, changes of shape, and further activations. A gated
+    MLP multiplies activated units by others. In a chain, the layer between two MLPs belongs to both. Hidden units that
+    are added to or joined with others, or that several layers read, are none, and neither is what is inside recurrent
+    cells and attention. Weights that run several times count once, and code that does not run not at all.
 
     Attributes:
         make: builds it on the CPU.
