@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -73,28 +73,27 @@ class PlanRow:
 
 def check_plan(entry: ZooModel) -> PlanRow:
     """Plan one model; an exception becomes a row with its first line, never an exception."""
+    row = PlanRow(entry.library, entry.name, entry.family, counted=entry.counted, note=entry.note)
     try:
         model, inputs, device = load_planned(entry)
         examples = drawn(inputs, device=device) if inputs else None
         capture = rewriter.capture(model, examples)
         plan_s, _ = _timed(lambda: _plan(model, examples))
     except Exception as error:  # whatever happens to one model must not stop the run
-        return PlanRow(entry.library, entry.name, entry.family, crash=reason(error), counted=entry.counted, note=entry.note)
+        return PlanRow(
+            entry.library, entry.name, entry.family, crash=reason(error), counted=entry.counted, note=entry.note
+        )
     known = [site.path for site in capture.sites] + [miss.path for miss in capture.misses]
     known += [untraced.path for untraced in capture.untraced]
     executed, unseen = _executed(entry, model, inputs, device, known)
-    return PlanRow(
-        entry.library,
-        entry.name,
-        entry.family,
+    return replace(
+        row,
         device=device,
         parameters=count_parameters(model),
         graphs=len(capture.graphs),
         untraced=len(capture.untraced),
         sites=len(capture.sites),
         kinds=json.dumps(Counter(site.kind for site in capture.sites)),
-        counted=entry.counted,
-        note=entry.note,
         misses=len(capture.misses),
         reasons=json.dumps(Counter(_PATH.sub("PATH", miss.reason) for miss in capture.misses)),
         executed=executed,

@@ -13,6 +13,7 @@ from torch import nn
 
 from benchmarks.libraries.library_model import LibraryModel
 from benchmarks.zoo_model import ZooModel
+from rewriter.errors import UsageError
 
 PACKAGES: Final[Mapping[str, str]] = {
     "deepctr_torch": "deepctr-torch",
@@ -30,7 +31,6 @@ PACKAGES: Final[Mapping[str, str]] = {
     "torch_geometric": "torch-geometric",
     "torchaudio": "torchaudio",
     "torchrl": "torchrl",
-    "transformer_lens": "transformer-lens",
     "ultralytics": "ultralytics",
     "vit_pytorch": "vit-pytorch",
     "x_transformers": "x-transformers",
@@ -39,15 +39,27 @@ PACKAGES: Final[Mapping[str, str]] = {
 
 
 def libraries_models() -> list[ZooModel]:
-    """List the models of every library that can be imported; a model's family is its library."""
+    """List the models of every library that can be imported; a model's family is its library.
+
+    Raises:
+        UsageError: none can.
+    """
+    missing = left_out()
+    present = [library for library in PACKAGES if library not in missing]
+    if not present:
+        raise UsageError(
+            expected=f"one of {', '.join(PACKAGES.values())}",
+            found="none that can be imported",
+            remedy="pip install -r benchmarks/libraries.txt, best in an environment of its own",
+        )
     models = []
-    for library in PACKAGES.keys() - left_out().keys():
+    for library in present:
         for name, model in _models(library).items():
             load = partial(_load, library, name)
             models.append(
                 ZooModel("libraries", f"{library}.{name}", library, load, counted=model.mlps, note=model.note)
             )
-    return sorted(models, key=lambda model: model.name)
+    return models
 
 
 def left_out() -> dict[str, str]:

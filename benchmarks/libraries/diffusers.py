@@ -151,8 +151,10 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
             pooled_projection_dim=24,
             axes_dims_rope=(4, 4, 8),
         ),
-        lambda: _draw(hidden_states=(2, 16, 4), encoder_hidden_states=(2, 5, 24), pooled_projections=(2, 24))()
-        | {"img_ids": torch.zeros(16, 3), "txt_ids": torch.zeros(5, 3)},
+        lambda: (
+            _draw(hidden_states=(2, 16, 4), encoder_hidden_states=(2, 5, 24), pooled_projections=(2, 24))()
+            | {"img_ids": torch.zeros(16, 3), "txt_ids": torch.zeros(5, 3)}
+        ),
         4,
         "what a single block activates is joined with its attention",
     ),
@@ -222,8 +224,10 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
             axes_lens=(16, 16, 16),
             cap_feat_dim=24,
         ),
-        lambda: _draw(hidden_states=(2, 4, 8, 8), encoder_hidden_states=(2, 5, 24))()
-        | {"encoder_attention_mask": torch.ones(2, 5, dtype=torch.bool)},
+        lambda: (
+            _draw(hidden_states=(2, 4, 8, 8), encoder_hidden_states=(2, 5, 24))()
+            | {"encoder_attention_mask": torch.ones(2, 5, dtype=torch.bool)}
+        ),
         5,
         "four gated MLPs, two of them in refiners, and the time step",
     ),

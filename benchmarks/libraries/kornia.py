@@ -26,7 +26,10 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
     "HardNet": LibraryModel(lambda: HardNet(pretrained=False), _patches, 6),
     "SOSNet": LibraryModel(lambda: SOSNet(pretrained=False), _patches, 6),
     "HyNet": LibraryModel(
-        lambda: HyNet(pretrained=False), lambda: _patches("x"), 6, "the activation is a maximum with a trained threshold"
+        lambda: HyNet(pretrained=False),
+        lambda: _patches("x"),
+        6,
+        "its activation is a maximum with a trained value",
     ),
     "TFeat": LibraryModel(
         lambda: TFeat(pretrained=False),

@@ -35,7 +35,6 @@ def _image(side: int = 32) -> dict[str, Tensor]:
     return {"x": torch.randn(2, 1, side, side)}
 
 
-
 MODELS: Final[Mapping[str, LibraryModel]] = {
     "FullyConnectedNet": LibraryModel(
         lambda: FullyConnectedNet(8, 3, hidden_channels=[16, 16], dropout=0.1), lambda: {"input": torch.randn(4, 8)}, 2
@@ -70,9 +69,7 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         "what stands between the convolutions in a row; every first and last one is added or joined",
     ),
     "UNETR": LibraryModel(
-        lambda: UNETR(
-            1, 2, img_size=32, feature_size=8, hidden_size=32, mlp_dim=64, num_heads=2, spatial_dims=2
-        ),
+        lambda: UNETR(1, 2, img_size=32, feature_size=8, hidden_size=32, mlp_dim=64, num_heads=2, spatial_dims=2),
         lambda: {"x_in": torch.randn(2, 1, 32, 32)},
         20,
         "twelve in the transformer, eight in residual blocks with one activation module for both calls",

@@ -43,9 +43,7 @@ def _bins() -> list[Tensor]:
 
 
 MODELS: Final[Mapping[str, LibraryModel]] = {
-    "MLP": LibraryModel(
-        lambda: MLP(d_in=_FEATURES, d_out=2, n_blocks=3, d_block=32, dropout=0.1), _rows, 3
-    ),
+    "MLP": LibraryModel(lambda: MLP(d_in=_FEATURES, d_out=2, n_blocks=3, d_block=32, dropout=0.1), _rows, 3),
     "ResNet": LibraryModel(
         lambda: ResNet(
             d_in=_FEATURES, d_out=2, n_blocks=3, d_block=16, d_hidden_multiplier=2.0, dropout1=0.1, dropout2=0.0

@@ -52,9 +52,7 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         "the last convolution reaches its linear through a flatten; two heads read what that makes",
     ),
     "PPO_MultiInputPolicy": LibraryModel(
-        lambda: _policy(
-            MultiInputActorCriticPolicy, spaces.Dict({"state": _STATE, "frames": _FRAMES}), _ACTIONS
-        ),
+        lambda: _policy(MultiInputActorCriticPolicy, spaces.Dict({"state": _STATE, "frames": _FRAMES}), _ACTIONS),
         _both,
         7,
         "what the linear behind the convolutions makes is joined with the state",

@@ -120,9 +120,7 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         lambda: GENConv(8, 16), _graph, 1, "the activation of the messages is summed with another linear"
     ),
     "GPSConv": LibraryModel(lambda: GPSConv(16, GINConv(_plain(16)), heads=4), _wide_graph, 2),
-    "PointNetConv": LibraryModel(
-        lambda: PointNetConv(MLP([11, 32, 16]), MLP([16, 32, 4])), _points, 2
-    ),
+    "PointNetConv": LibraryModel(lambda: PointNetConv(MLP([11, 32, 16]), MLP([16, 32, 4])), _points, 2),
     "SchNet": LibraryModel(
         lambda: SchNet(
             hidden_channels=16, num_filters=16, num_interactions=2, num_gaussians=10, interaction_graph=_EveryPair()

@@ -48,9 +48,7 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         6,
         "two feed-forwards and a gated convolution in each layer",
     ),
-    "Emformer": LibraryModel(
-        lambda: Emformer(16, 2, 32, 2, segment_length=4, right_context_length=0), _frames, 2
-    ),
+    "Emformer": LibraryModel(lambda: Emformer(16, 2, 32, 2, segment_length=4, right_context_length=0), _frames, 2),
     "Wav2Letter": LibraryModel(
         lambda: Wav2Letter(num_classes=5, input_type="mfcc", num_features=8),
         lambda: {"x": torch.randn(2, 8, 200)},

@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torchrl.modules import MLP, DuelingMlpDQNet
+from torchrl.modules.models.models import MLP, DuelingMlpDQNet
 
 from benchmarks.libraries.library_model import LibraryModel
 

@@ -71,9 +71,7 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         2,
     ),
     "ContinuousTransformerWrapper": LibraryModel(
-        lambda: ContinuousTransformerWrapper(
-            dim_in=6, dim_out=3, max_seq_len=16, attn_layers=Encoder(**_SIZES)
-        ),
+        lambda: ContinuousTransformerWrapper(dim_in=6, dim_out=3, max_seq_len=16, attn_layers=Encoder(**_SIZES)),
         lambda: {"x": torch.randn(2, 12, 6)},
         2,
     ),
