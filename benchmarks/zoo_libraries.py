@@ -16,7 +16,6 @@ from benchmarks.zoo_model import ZooModel
 from rewriter.errors import UsageError
 
 PACKAGES: Final[Mapping[str, str]] = {
-    "deepctr_torch": "deepctr-torch",
     "diffusers": "diffusers",
     "e3nn": "e3nn",
     "efficientnet_pytorch": "efficientnet-pytorch",

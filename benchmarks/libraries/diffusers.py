@@ -58,6 +58,16 @@ def _images() -> dict[str, Tensor]:
     return {"sample": torch.randn(2, 3, 32, 32)}
 
 
+def _autoencoder_tiny() -> Any:
+    """Build the autoencoder that rounds between its parts, which is why they are looked at one by one."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(16, 16),
+        decoder_block_out_channels=(16, 16),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )
+
+
 MODELS: Final[Mapping[str, LibraryModel]] = {
     "UNet2DModel": LibraryModel(
         lambda: UNet2DModel(
@@ -99,16 +109,17 @@ MODELS: Final[Mapping[str, LibraryModel]] = {
         10,
         "one in each residual block; the other activations act on sums",
     ),
-    "AutoencoderTiny": LibraryModel(
-        lambda: AutoencoderTiny(
-            encoder_block_out_channels=(16, 16),
-            decoder_block_out_channels=(16, 16),
-            num_encoder_blocks=(1, 1),
-            num_decoder_blocks=(1, 1),
-        ),
-        _images,
-        8,
-        "two in each of four blocks, with one activation module for both",
+    "AutoencoderTiny_encoder": LibraryModel(
+        lambda: _autoencoder_tiny().encoder,
+        lambda: {"x": torch.randn(2, 3, 32, 32)},
+        4,
+        "two in each of two blocks, with one activation module for both",
+    ),
+    "AutoencoderTiny_decoder": LibraryModel(
+        lambda: _autoencoder_tiny().decoder,
+        lambda: {"x": torch.randn(2, 4, 8, 8)},
+        4,
+        "two in each of two blocks, with one activation module for both",
     ),
     "DiTTransformer2DModel": LibraryModel(
         lambda: DiTTransformer2DModel(**_TWO_BLOCKS, in_channels=4, sample_size=8, num_embeds_ada_norm=10),
