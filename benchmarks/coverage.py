@@ -1,4 +1,4 @@
-"""Coverage: plan, rewrite and export the models of timm, torchvision and transformers, and write down what holds."""
+"""Coverage: plan, rewrite and export the models of timm, torchvision, transformers and others; write what holds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from benchmarks.plan_check import PlanRow, check_plan
 from benchmarks.rewrite_check import RewriteRow, check_rewrite
 from benchmarks.row_file import RowFile
 from benchmarks.zoo import Sample, zoo
+from benchmarks.zoo_libraries import left_out, library_versions
 from benchmarks.zoo_model import ZooModel
 from rewriter.bench.environment import environment
 from rewriter.bench.isolation import Lost, measure_apart
-from rewriter.errors import RewriterError
+from rewriter.errors import RewriterError, UsageError
 from rewriter.methods import get_method
 from rewriter.names import require_known
 
@@ -72,7 +73,7 @@ def run(tasks: Sequence[Task], files: dict[str, RowFile], *, workers: int, limit
 
 
 def main(
-    library: Annotated[str, typer.Argument(help="timm, torchvision or transformers")],
+    library: Annotated[str, typer.Argument(help="timm, torchvision, transformers or libraries (all others)")],
     models: Annotated[list[str] | None, typer.Option(help="a glob on names; may be repeated")] = None,
     sample: Annotated[str, typer.Option(help="all, smallest (of each family), classification or ci")] = "all",
     methods: Annotated[str, typer.Option(help="methods to rewrite with, commas between them; none: plan only")] = "",
@@ -86,10 +87,13 @@ def main(
     try:
         chosen = zoo(library, _sample(sample), models or [], _known_sizes(output, library))
         wanted = [_PLAN, *_named(methods)]
-        exported = _named(export)
+        exported = _exportable(library, _named(export))
     except RewriterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+    missing = left_out() if library == "libraries" else {}
+    for name, why in missing.items():
+        typer.echo(f"left out: {name}, {why}", err=True)
     stem = f"coverage-{library}-{sample}"
     files = {
         part: RowFile(output / f"{stem}-{part}.csv", kind, fresh=not resume)
@@ -107,6 +111,8 @@ def main(
     finally:
         command = "python -m benchmarks.coverage " + shlex.join(sys.argv[1:])
         facts = {"command": f"`{command}`", **({"rows of earlier runs": str(len(done))} if done else {})}
+        facts |= library_versions() if library == "libraries" else {}
+        facts |= {f"left out: {name}": why for name, why in missing.items()}
         page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, facts)
         measured = sum(len(file.read()) for file in files.values()) - len(done)
         typer.echo(f"{measured} of {len(tasks)} measured; see {page}")
@@ -134,6 +140,16 @@ def _sample(name: str) -> Sample:
     return cast(Sample, require_known(name, get_args(Sample), "sample"))
 
 
+def _exportable(library: str, methods: tuple[str, ...]) -> tuple[str, ...]:
+    if methods and library == "libraries":
+        raise UsageError(
+            expected="--export with timm, torchvision or transformers",
+            found="libraries, whose inputs have no batch of any size",
+            remedy="leave --export out",
+        )
+    return methods
+
+
 def _named(methods: str) -> tuple[str, ...]:
     return tuple(get_method(name).name for name in methods.split(",") if name)
 
@@ -143,7 +159,8 @@ def _lost(task: Task, lost: Lost) -> PlanRow | RewriteRow | ExportRow:
     if task.method == EXPORT:
         return ExportRow(model.library, model.name, model.family, outcome="failed", reason=lost.reason)
     if task.method == _PLAN:
-        return PlanRow(model.library, model.name, model.family, crash=lost.reason)
+        planned = PlanRow(model.library, model.name, model.family, counted=model.counted, note=model.note)
+        return replace(planned, crash=lost.reason)
     row = RewriteRow(model.library, model.name, model.family, task.method)
     return replace(row, outcome="failed", reason=lost.reason)
 
