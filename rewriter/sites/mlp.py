@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -16,6 +17,7 @@ from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
 from rewriter.sites.regions import Region
 from rewriter.sites.site import Hidden, InnerLayer
+from rewriter.tracing.spellings import MULTIPLICATIONS
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,15 @@ def _agree(hidden: Hidden, obstacles: Obstacles, channels_dim: int) -> bool:
 
 
 def _feeds_a_gate(operations: Operations, node: fx.Node) -> bool:
-    if is_gate(operations, node) and not is_gated(operations, node):
+    if is_gate(operations, node) and not is_gated(operations, node) and not _is_wide(operations, node):
         return True
     return any(operations.activation(user) is not None and is_gate(operations, user) for user in node.users)
+
+
+def _is_wide(operations: Operations, node: fx.Node) -> bool:
+    """Say whether a value is known to be no narrower than what it is multiplied with: then that is its gate."""
+    products = [user for user in node.users if user.target in MULTIPLICATIONS]
+    others = [value for product in products for value in product.all_input_nodes if value is not node]
+    sizes = [math.prod(value.meta["shape"]) if "shape" in value.meta else None for value in (node, *others)]
+    known = [size for size in sizes if size is not None]
+    return len(known) == len(sizes) and len(known) > 1 and known[0] == max(known)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
+import linecache
 import operator
 import os
 import sys
 from collections.abc import Callable
+from itertools import islice
+from types import FrameType
 from typing import Any, Final
 
-import torch
+import torch.overrides
 from torch import Tensor, fx, nn
 
 from rewriter.layouts import layout_of
@@ -104,7 +108,8 @@ class _Value(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        if sys._getframe(1).f_code.co_filename.startswith(_TORCH):
+        # Only who asks by isinstance is told Tensor: torch's own C++ would take the proxy for one.
+        if not _asks_for_the_kind(sys._getframe(1)):
             return _Value
         if is_tensor(self.node):
             return Tensor
@@ -112,6 +117,20 @@ class _Value(fx.Proxy):
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
+_QUESTIONS: Final = (torch.is_tensor.__code__, torch.overrides.is_tensor_like.__code__)
+_MATCH_CLASS: Final = dis.opmap["MATCH_CLASS"]
+
+
+def _asks_for_the_kind(frame: FrameType) -> bool:
+    """Say whether code asks for the kind of a value, rather than torch when it is called with it."""
+    code = frame.f_code
+    if code in _QUESTIONS or code.co_code[frame.f_lasti] == _MATCH_CLASS:
+        return True
+    if code.co_filename.startswith(_TORCH):
+        return False
+    line, _, column, _ = next(islice(code.co_positions(), frame.f_lasti // 2, None))
+    text = linecache.getline(code.co_filename, line or 0).encode()[column or 0 :]
+    return not text or text.startswith(b"isinstance")
 
 
 def is_tensor(node: fx.Node) -> bool:
