@@ -130,7 +130,7 @@ def test_alpha_too_small_names_the_least(name, alpha, least):
 
 
 @pytest.mark.parametrize("name", activation_names())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(a=st.floats(-1e4, 1e4, width=32), b=st.floats(-1e4, 1e4, width=32), alpha=st.sampled_from([0.6, 1.0, 3.0]))
 def test_adversarial_function_is_monotone_and_zero_at_zero(name, a, b, alpha):
     g = adversarial(name, alpha)
