@@ -136,7 +136,7 @@ def test_adversarial_function_is_monotone_and_zero_at_zero(name, a, b, alpha):
     g = adversarial(name, alpha)
     low, zero, high = g(torch.tensor([min(a, b), 0.0, max(a, b)])).tolist()
     assert zero == 0.0
-    assert low <= high
+    assert low <= high + 2e-6 * abs(high)  # each is exact to 1e-6, and neighbours may change places within that
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
