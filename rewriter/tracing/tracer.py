@@ -221,7 +221,13 @@ class _Tracer(fx.Tracer):
     def create_arg(self, a: Any) -> Any:
         """Give a node for a parameter or buffer, found by identity as in `getattr`."""
         name = self._tensors.of(a)
-        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+        if name is not None:
+            return self.create_node("get_attr", name, (), {})
+        if type(a) is Tensor:
+            node = self.create_node("get_attr", "a constant", (), {})
+            node.meta["value"] = a
+            return node
+        return super().create_arg(a)
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         """Record who made every function and method call."""
