@@ -219,13 +219,7 @@ class SourceReader:
         return False
 
     def _assigned(self, name: str) -> list[ast.expr | None]:
-        found: list[ast.expr | None] = []
-        for node in ast.walk(self._method.tree):
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-                parent = self._parents[node]
-                found.append(parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None)
-        arguments = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.arg) and one.arg == name]
-        return [*found, *(None for _ in arguments)]
+        return _assignments(self._method.tree).get(name, [])
 
     def _resolved(self, part: ast.expr) -> tuple[bool, Any]:
         """Look up a name that is not local, or an attribute of the module or of an imported one."""
@@ -286,6 +280,20 @@ def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None,
 @lru_cache(maxsize=256)
 def _parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
     return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+
+
+@lru_cache(maxsize=256)
+def _assignments(tree: ast.AST) -> dict[str, list[ast.expr | None]]:
+    """List what is assigned to every local name; None for what is no assignment of its own."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            parent = _parents(tree)[node]
+            value = parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None
+            found.setdefault(node.id, []).append(value)
+        elif isinstance(node, ast.arg):
+            found.setdefault(node.arg, []).append(None)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Candidate, settled
+from rewriter.sites.address import Addresses, Ways, settled
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -83,25 +83,24 @@ class _Matcher:
         self._depths = depths(trace)
         self._obstacles = Obstacles(trace)
         self._found: dict[Region, _Found] = {}
-        self._ways: dict[Region, list[Candidate]] = {}
+        self._ways: dict[Region, Ways] = {}
         self._producers: dict[Region, str] = {}
         self._misses: list[Miss] = []
 
     def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
-        ways: list[Candidate] = []
+        ways = addresses.of(region)
         try:
             if not region.named and self._unnamed(operations, region) is None:
                 return
-            ways, why = addresses.of(region)
             found = self._site(operations, region)
-            if not ways:
-                raise NoSiteHereError(why)
+            if ways.path is None:
+                raise NoSiteHereError(ways.obstacle)
         except NoSiteHereError as refusal:
             self._ways[region] = ways
             self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
             if region.named:
-                path = ways[0].address.path if ways else addresses.shown(region.exit)
+                path = ways.path or addresses.shown(region.exit)
                 self._misses.append(Miss(path, str(region.activation), str(refusal)))
             return
         self._found[region], self._ways[region] = found, ways
@@ -182,7 +181,7 @@ class _Matcher:
             if region not in self._found:
                 continue
             if isinstance(address, str):
-                shown = self._ways[region][-1].address.path
+                shown = self._ways[region].known[-1].address.path
                 misses.append(Miss(shown, str(region.activation), address))
                 continue
             found = self._found[region]

@@ -6,6 +6,7 @@ import functools
 import gc
 import inspect
 import logging
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,8 @@ from torch.utils._pytree import tree_map_only
 from rewriter.evaluation import call, evaluating
 from rewriter.tracing.hooks import untouched
 from rewriter.tracing.torch_layers import without_fast_path
+
+Layout = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
 
 class FakeRun:
@@ -61,7 +64,9 @@ class FakeRun:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if error is not None:
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the run
         self._stack.close()
 
     def __call__(self) -> Any:
@@ -75,6 +80,12 @@ class FakeRun:
             given = {"use_cache": False, **named} if named else given
         with self._mode:
             return call(self._model, given)
+
+    def like(self, layout: Layout) -> Tensor:
+        """Make a fake tensor of a layout."""
+        size, stride, dtype, device = layout
+        hollow = torch.empty_strided(size, stride, dtype=dtype, device="meta")
+        return FakeTensor(self._mode, hollow, device)
 
     def note(self, value: Tensor) -> None:
         """Note a fake tensor that the run made: nothing may hold on to it afterwards."""
@@ -90,14 +101,15 @@ class FakeRun:
 
     def _standing_for(self, weight: Any) -> Any:
         if id(weight) not in self._fakes:
-            fake = self._fake(weight, torch.device("cpu") if weight.is_meta else weight.device)
-            parameter = isinstance(weight, nn.Parameter)
-            self._fakes[id(weight)] = nn.Parameter(fake, weight.requires_grad) if parameter else fake
+            fake: Any = self._fake(weight, torch.device("cpu") if weight.is_meta else weight.device)
+            if isinstance(weight, nn.Parameter):
+                fake._is_param = True  # as nn.Parameter marks a tensor of another kind
+                fake.requires_grad = weight.requires_grad
+            self._fakes[id(weight)] = fake
         return self._fakes[id(weight)]
 
     def _fake(self, value: Tensor, device: torch.device) -> Tensor:
-        hollow = torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="meta")
-        return FakeTensor(self._mode, hollow, device)
+        return self.like((value.size(), value.stride(), value.dtype, device))
 
     def _forget(self) -> None:
         """Take the run's tensors out of caches: code that keeps a table of positions would find it without values."""
