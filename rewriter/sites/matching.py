@@ -185,8 +185,9 @@ class _Matcher:
                 misses.append(Miss(shown, str(region.activation), address))
                 continue
             found = self._found[region]
-            first = next((one for one in together if replace(one, call=0) == replace(address, call=0)), address)
-            together[first].append(replace(found, site=replace(found.site, address=first)))
+            among = together[replace(address, call=0)]  # of several calls of one the first gives its position
+            first = among[0].site.address if among else address
+            among.append(replace(found, site=replace(found.site, address=first)))
         return [self._settled(found) for found in together.values()], misses
 
     def _settled(self, found: list[_Found]) -> Site:

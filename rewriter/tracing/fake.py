@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
 from rewriter.evaluation import call, evaluating
@@ -84,7 +85,8 @@ class FakeRun:
     def like(self, layout: Layout) -> Tensor:
         """Make a fake tensor of a layout."""
         size, stride, dtype, device = layout
-        hollow = torch.empty_strided(size, stride, dtype=dtype, device="meta")
+        with no_dispatch():
+            hollow = torch.empty_strided(size, stride, dtype=dtype, device="meta")
         return FakeTensor(self._mode, hollow, device)
 
     def note(self, value: Tensor) -> None:
