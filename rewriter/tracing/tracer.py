@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import operator
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 import torch
@@ -104,14 +106,23 @@ class _Value(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        if sys._getframe(1).f_code.co_filename.startswith(_TORCH):
+        frame = sys._getframe(1)
+        asked = frame.f_code is torch.is_tensor.__code__
+        if not asked and frame.f_code.co_filename.startswith(_TORCH):
             return _Value
-        if is_tensor(self.node):
+        if is_tensor(self.node) and (asked or _calls_isinstance(frame)):
             return Tensor
         raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
+
+
+def _calls_isinstance(frame: FrameType) -> bool:
+    """Say whether code asks by `isinstance` itself: compiled code that asks would read memory that no tensor has."""
+    line, _, column, _ = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    places = [one.positions for one in dis.get_instructions(frame.f_code) if one.argval == "isinstance"]
+    return column is not None and any(one and (one.lineno, one.col_offset) == (line, column) for one in places)
 
 
 def is_tensor(node: fx.Node) -> bool:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from rewriter.tracing import adopt, trace
+from rewriter.tracing import trace
 
 
 class DataDependent(nn.Module):
@@ -150,12 +150,13 @@ def test_functional_code_of_a_child_belongs_to_the_child() -> None:
     assert calls["relu"] == ("1.0", 0)
 
 
-def test_a_whole_transformers_model_is_one_graph() -> None:
+def test_a_whole_transformers_model_is_one_graph_when_it_is_recorded() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
     )
-    traced = trace(transformers.BertModel(config))
+    traced = trace(transformers.BertModel(config), {"input_ids": torch.zeros(1, 3, dtype=torch.long)})
+    assert traced.untraced == ()
     (root,) = traced.roots
     assert root.path == ""
     assert sum(path.endswith("intermediate.dense") for path in called_paths(root.graph)) == 2
@@ -165,7 +166,7 @@ def test_a_graph_the_user_traced_is_taken_as_it_is() -> None:
     module = fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4), Custom()))
     traced = trace(module)
     assert traced.roots[0].graph is module.graph
-    assert {call.owner for call in adopt(module).roots[0].calls.values()} == {""}
+    assert {call.owner for call in traced.roots[0].calls.values()} == {""}
 
 
 def test_a_traced_model_can_still_be_copied_and_run() -> None:
