@@ -53,6 +53,7 @@ class Addresses:
         self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
         self._readers: dict[tuple[Run, int], SourceReader] = {}
         self._in_scope: dict[tuple[Run, int], list[tuple[fx.Node, Place]]] = defaultdict(list)
+        self._turns: dict[tuple[fx.Node, Run, int], object] = {}
         for node, call in traced.calls.items():
             self._note(node, call)
         for call in (*traced.calls.values(), *(run.call for run in traced.runs if run.call is not None)):
@@ -99,11 +100,14 @@ class Addresses:
     def _note(self, node: fx.Node, call: Call) -> None:
         run: Run | None = call.run
         places = call.places
+        inside: object = node
         while run is not None:
             for place in places:
                 self._at_place[run, place.activation, place.instruction].add(node)
                 self._in_scope[run, place.activation].append((node, place))
-            places = run.call.places if run.call is not None else ()
+                self._turns[node, run, place.activation] = inside
+                inside = place.activation
+            places, inside = run.call.places if run.call is not None else (), run
             run = run.call.run if run.call is not None else None
 
     def _module(self, call: Call) -> ActivationAddress | None:
@@ -152,8 +156,10 @@ class Addresses:
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
                 whys.append(f"its formula is spread over several functions in {place.code.co_qualname}")
                 continue
+            here = self._at_place[run, place.activation, place.instruction]
+            turns = {self._turns[node, run, place.activation] for node in region.nodes if node in here}
             reader = self._reader(run, place, method)
-            found = reader.read(region, "")
+            found = reader.read(region, "", several=len(turns) > 1)
             if isinstance(found, str):
                 whys.append(found)
                 continue

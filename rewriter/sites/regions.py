@@ -17,14 +17,13 @@ from rewriter.sites.formulas import (
     makes_constants,
     name_of,
     number,
-    overwrites,
     scales,
     written,
     written_activation,
 )
 from rewriter.sites.recognition import recognised
 from rewriter.tracing import TracedGraph
-from rewriter.tracing.overrides import as_overwritten
+from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import Activation, activation_of_function, activation_of_module
 
 _NO_VALUES = frozenset({"shape", "size", "dtype", "device", "ndim", "dim", "is_cuda", "layout", "numel", "stride"})
@@ -40,6 +39,7 @@ class Region:
         exit: the value that comes out.
         nodes: the calls that compute it, in their order, ``exit`` the last.
         named: whether a function that is known as an activation takes part.
+        overwrites: whether a value is overwritten on the way.
         obstacle: why it cannot be replaced, or None.
     """
 
@@ -48,6 +48,7 @@ class Region:
     exit: fx.Node
     nodes: tuple[fx.Node, ...]
     named: bool
+    overwrites: bool = False
     obstacle: str | None = None
 
     @property
@@ -133,7 +134,8 @@ class Regions:
     def _named(self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...], *, named: bool) -> Region:
         whole: Region | None = None
         for inside in self._without_scales(entry, exit, nodes):
-            region = Region(Activation(""), inside[0], inside[1], inside[2], named)
+            overwriting = any(map(self._overwrites, inside[2][:-1]))
+            region = Region(Activation(""), inside[0], inside[1], inside[2], named, overwriting)
             found = self._recognise(region)
             if isinstance(found, Activation) and found.name.isidentifier():
                 return replace(region, activation=found)
@@ -156,6 +158,10 @@ class Regions:
         while len(nodes) > 1 and self.rescales(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
             yield entry, exit, nodes
+
+    def _overwrites(self, node: fx.Node) -> bool:
+        activation = self.activation_of(node)
+        return overwrites(node) or (activation is not None and activation.inplace)
 
     def rescales(self, node: fx.Node) -> bool:
         """Say whether a node scales one value by a number, or scales or shifts it by what only parameters determine."""

@@ -21,12 +21,14 @@ from rewriter.tracing.hooks import untouched
 from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.node_by_node import NodeByNode
+from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import activation_of_function, is_known_activation
 from rewriter.tracing.torch_layers import without_fast_path
 from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
 
 _ARITHMETIC: Final = frozenset(
     {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.matmul}
+    | {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow}
 )
 
 
@@ -102,7 +104,22 @@ class _TensorNames:
 
 
 class _Value(fx.Proxy):
-    """A traced value; what it is can be asked for only where that is certain."""
+    """A traced value; what it is can be asked for only where that is certain, and augmented assignments overwrite it."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+    def __ipow__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.ipow, (self, other), {})
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -156,6 +173,7 @@ class _Tracer(fx.Tracer):
         self._running: list[Run] = []
         self._places = Places(__file__)
         self._parameter_proxies: dict[str, fx.Proxy] = {}
+        self._overwritten: dict[fx.Node, fx.Node] = {}
         self._tensors = _TensorNames(names.modules[prefix])
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -211,9 +229,16 @@ class _Tracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
     def create_arg(self, a: Any) -> Any:
-        """Give a node for a parameter or buffer, found by identity as in `getattr`."""
+        """Give the node of a value as it is now; one for a parameter or buffer, found by identity as in `getattr`."""
         name = self._tensors.of(a)
-        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+        if name is not None:
+            return self.create_node("get_attr", name, (), {})
+        node = super().create_arg(a)
+        if type(a) is not _Value and isinstance(a, Tensor) and isinstance(node, fx.Node):
+            node.meta["value"] = a  # a constant that the code made
+        if isinstance(node, fx.Node) and node in self._overwritten:
+            return super().create_node("call_function", as_overwritten, (self._overwritten[node],), {})
+        return node
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         """Record who made every function and method call."""
@@ -222,7 +247,16 @@ class _Tracer(fx.Tracer):
             run = self._running[-1]
             self.calls[node] = Call(run, run.calls, self._places.here(), graph_node=run.graph_node)
             run.calls += 1
+            if overwrites(node) and node.args and isinstance(node.args[0], fx.Node):
+                self._overwrite(node.args[0], node)
         return node
+
+    def _overwrite(self, old: fx.Node, new: fx.Node) -> None:
+        """Let those who hold a value that is overwritten read what it is from now on."""
+        self._overwritten[old] = new
+        if old.target is as_overwritten:
+            for node in [node for node, current in self._overwritten.items() if current is old.args[0]]:
+                self._overwritten[node] = new
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -269,5 +303,6 @@ class _Tracer(fx.Tracer):
                 break
             self.graph.erase_node(node)
             self.calls.pop(node, None)
+            self._overwritten = {old: new for old, new in self._overwritten.items() if node not in (old, new)}
             for name in [name for name, proxy in self._parameter_proxies.items() if proxy.node is node]:
                 del self._parameter_proxies[name]
