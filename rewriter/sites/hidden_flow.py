@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from rewriter.sites.inlined import Inlined
 from rewriter.sites.obstacles import Obstacles
-from rewriter.sites.operations import Operations, reads_no_values
+from rewriter.sites.operations import Operations, other_readers, reads_no_values
 from rewriter.sites.regions import Region
 from rewriter.sites.site import InnerRole
 from rewriter.sites.squeeze_excite import squeeze_excite
@@ -60,7 +60,7 @@ class HiddenFlow:
             The end; or why there is none, "" where that is a matter of what feeds the activation.
         """
         operations = self._operations
-        consumers = set(region.nodes)
+        consumers = {*region.entry.users} - {*other_readers(region.entry, region)}
         value: fx.Node | None = region.entry
         inner: list[InnerCall] = []
         reader: Inlined | None = None

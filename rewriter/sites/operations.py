@@ -12,6 +12,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
+from rewriter.sites.formulas import makes_constants
 from rewriter.sites.regions import Region, Regions
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.hooks import has_hooks
@@ -163,6 +164,12 @@ def reads_no_values(node: fx.Node) -> bool:
     """Say whether a node asks a tensor for its number of dimensions, dtype or device only, as assertions do."""
     asked = node.args[1] if node.target is getattr else node.target
     return node.op in ("call_function", "call_method") and asked in ("ndim", "dim", "dtype", "device", "is_cuda")
+
+
+def other_readers(value: fx.Node, region: Region) -> list[fx.Node]:
+    """List who reads the values of what enters a region, beside the region; constants made in its shape do not."""
+    readers = [user for user in value.users if user not in region.nodes and not reads_no_values(user)]
+    return [one for one in readers if not (makes_constants(one) and all(user in region.nodes for user in one.users))]
 
 
 def keeps_values(node: fx.Node) -> bool:

@@ -93,7 +93,8 @@ class Regions:
         inputs = node.all_input_nodes
         call = self._traced.calls.get(node)
         by_itself = node.op == "call_function" and not inputs and makes_constants(node)
-        computed = bool(inputs) and node.op in ("call_function", "call_method") and node.op != "output"
+        followed = node.op in ("call_function", "call_method") or self.activation_of(node) is not None
+        computed = bool(inputs) and followed
         shape = self._asks(node) or makes_constants(node)
         if node.op == "get_attr" or by_itself or shape or (computed and all(map(self.is_static, inputs))):
             self._static.add(node)
@@ -115,7 +116,7 @@ class Regions:
         return node.op in ("call_function", "call_method") and isinstance(asked, str) and asked in _NO_VALUES
 
     def _is_exit(self, node: fx.Node) -> bool:
-        users = [user for user in node.users if not self._asks(user)]
+        users = [user for user in node.users if not self._asks(user) and not makes_constants(user)]
         return not users or any(self._root.get(user) is not self._root[node] for user in users)
 
     def _region(self, exit: fx.Node) -> Region | None:

@@ -30,5 +30,5 @@ def unseen_activations(trace: Trace) -> Iterator[Miss]:
             yield Miss(path, "relu", QUANTISED.because(f"{type(module).__name__} holds it"))
         elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             yield Miss(path, type(module).__name__, RECURRENT.reason)
-        elif isinstance(module, nn.MultiheadAttention | nn.Softmax):
+        elif isinstance(module, nn.MultiheadAttention | nn.Softmax | nn.Softmax2d | nn.Softmin | nn.LogSoftmax):
             yield Miss(path, "softmax", SOFTMAX.reason)
