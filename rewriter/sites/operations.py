@@ -12,7 +12,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
-from rewriter.sites.formulas import makes_constants
+from rewriter.sites.formulas import is_elementwise, makes_constants
 from rewriter.sites.regions import Region, Regions
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.hooks import has_hooks
@@ -79,6 +79,14 @@ class Operations:
         """Say whether a value is computed from parameters, buffers and constants alone."""
         return self.regions.is_static(node)
 
+    def readers(self, value: fx.Node) -> list[fx.Node]:
+        """List the calls that read a value, rather than its shape or dtype."""
+        return [user for user in value.users if not self._asks_only(user, value)]
+
+    def _asks_only(self, user: fx.Node, value: fx.Node) -> bool:
+        like = user.target == "type_as" and user.args[0] is not value
+        return reads_no_values(user) or like or (makes_constants(user) and all(map(is_elementwise, user.users)))
+
     def is_unknown(self, node: fx.Node) -> bool:
         """Say whether a node is a module whose code could not be followed, so that nobody knows what it does."""
         call = self.traced.calls.get(node)
@@ -137,6 +145,11 @@ class Operations:
         """Say whether a node only reshapes one value, or scales it by what no input determines."""
         return keeps_values(node) or self.regions.rescales(node)
 
+    def scales_alike(self, node: fx.Node) -> bool:
+        """Say whether a node scales all values by one number, which parameters, buffers and constants determine."""
+        others = [value for value in node.all_input_nodes if self.is_static(value)]
+        return self.regions.rescales(node) and all(self.regions.size_of(value) == 1 for value in others)
+
     def gates_another_value(self, node: fx.Node, origin: fx.Node) -> bool:
         """Say whether ``node``, which holds the value of ``origin``, is multiplied with another value.
 
@@ -164,12 +177,6 @@ def reads_no_values(node: fx.Node) -> bool:
     """Say whether a node asks a tensor for its number of dimensions, dtype or device only, as assertions do."""
     asked = node.args[1] if node.target is getattr else node.target
     return node.op in ("call_function", "call_method") and asked in ("ndim", "dim", "dtype", "device", "is_cuda")
-
-
-def other_readers(value: fx.Node, region: Region) -> list[fx.Node]:
-    """List who reads the values of what enters a region, beside the region; constants made in its shape do not."""
-    readers = [user for user in value.users if user not in region.nodes and not reads_no_values(user)]
-    return [one for one in readers if not (makes_constants(one) and all(user in region.nodes for user in one.users))]
 
 
 def keeps_values(node: fx.Node) -> bool:

@@ -82,7 +82,7 @@ def _of_a_family(function: Function, values: Tensor, points: Tensor) -> Activati
         bounded = all(abs(value) < 1000 for value in found.values())  # else it is not seen to be bounded at all
         constant = name == "hardtanh" and found["min_val"] >= found["max_val"]
         trivial = constant or found == {"negative_slope": 1.0}  # the identity
-        if bounded and not trivial and (name in ("hardtanh", "leaky_relu") or all(found.values())):
+        if bounded and not trivial and (name == "hardtanh" or all(value > 0 for value in found.values())):
             try:
                 agrees = _agree(values, known(points, **found))
             except RuntimeError:  # such as bounds in the wrong order

@@ -148,6 +148,7 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
     torch.threshold_: ("threshold", True),
     F.rrelu: ("rrelu", False),
     F.rrelu_: ("rrelu", True),
+    F.prelu: ("prelu", False),
 }
 
 _METHODS = {

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-import torch
+import torch.overrides
 from torch import Tensor, fx, nn
 
 from rewriter.layouts import layout_of
@@ -123,22 +123,28 @@ class _Value(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        frame = sys._getframe(1)
-        asked = frame.f_code is torch.is_tensor.__code__
-        if not asked and frame.f_code.co_filename.startswith(_TORCH):
+        # Only who asks by isinstance is told Tensor: torch's own C++ would take the proxy for one.
+        if not _asks_for_the_kind(sys._getframe(1)):
             return _Value
-        if is_tensor(self.node) and (asked or _calls_isinstance(frame)):
+        if is_tensor(self.node):
             return Tensor
         raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
+_QUESTIONS: Final = (torch.is_tensor.__code__, torch.overrides.is_tensor_like.__code__)
+_MATCH_CLASS: Final = dis.opmap["MATCH_CLASS"]
 
 
-def _calls_isinstance(frame: FrameType) -> bool:
-    """Say whether code asks by `isinstance` itself: compiled code that asks would read memory that no tensor has."""
-    line, _, column, _ = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    places = [one.positions for one in dis.get_instructions(frame.f_code) if one.argval == "isinstance"]
+def _asks_for_the_kind(frame: FrameType) -> bool:
+    """Say whether code asks for the kind of a value, rather than torch when it is called with it."""
+    code = frame.f_code
+    if code in _QUESTIONS or code.co_code[frame.f_lasti] == _MATCH_CLASS:
+        return True
+    if code.co_filename.startswith(_TORCH):
+        return False
+    line, _, column, _ = list(code.co_positions())[frame.f_lasti // 2]
+    places = [one.positions for one in dis.get_instructions(code) if one.argval == "isinstance"]
     return column is not None and any(one and (one.lineno, one.col_offset) == (line, column) for one in places)
 
 
@@ -233,12 +239,14 @@ class _Tracer(fx.Tracer):
         name = self._tensors.of(a)
         if name is not None:
             return self.create_node("get_attr", name, (), {})
-        node = super().create_arg(a)
-        if type(a) is not _Value and isinstance(a, Tensor) and isinstance(node, fx.Node):
-            node.meta["value"] = a  # a constant that the code made
-        if isinstance(node, fx.Node) and node in self._overwritten:
-            return super().create_node("call_function", as_overwritten, (self._overwritten[node],), {})
-        return node
+        if type(a) is Tensor:
+            node = self.create_node("get_attr", "a constant", (), {})
+            node.meta["value"] = a
+            return node
+        now = super().create_arg(a)
+        if isinstance(now, fx.Node) and now in self._overwritten:
+            return super().create_node("call_function", as_overwritten, (self._overwritten[now],), {})
+        return now
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         """Record who made every function and method call."""
