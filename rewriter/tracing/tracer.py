@@ -261,10 +261,9 @@ class _Tracer(fx.Tracer):
 
     def _overwrite(self, old: fx.Node, new: fx.Node) -> None:
         """Let those who hold a value that is overwritten read what it is from now on."""
-        self._overwritten[old] = new
-        if old.target is as_overwritten:
-            for node in [node for node, current in self._overwritten.items() if current is old.args[0]]:
-                self._overwritten[node] = new
+        same = (old, old.args[0]) if old.target is as_overwritten else (old,)
+        before = [node for node, current in self._overwritten.items() if current in same]
+        self._overwritten.update(dict.fromkeys((*before, *same), new))
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
