@@ -104,7 +104,7 @@ class _TensorNames:
 
 
 class _Value(fx.Proxy):
-    """A traced value; what it is can be asked for only where that is certain, and augmented assignments overwrite it."""
+    """A traced value: what it is can be asked where that is certain, and augmented assignments overwrite it."""
 
     def __iadd__(self, other: Any) -> Any:
         return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})

@@ -39,9 +39,9 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> str:
     text = "h"
     for _ in range(draw(st.integers(1, depth))):
         if depth > 1 and draw(st.booleans()):
-            text = draw(st.sampled_from(JOINED)).format(a=text, b=draw(expressions(depth=depth - 1)))
+            text = f"({draw(st.sampled_from(JOINED)).format(a=text, b=draw(expressions(depth=depth - 1)))})"
         else:
-            text = draw(st.sampled_from(STEPS)).format(x=text)
+            text = f"({draw(st.sampled_from(STEPS)).format(x=text)})"
     return text
 
 
@@ -86,7 +86,8 @@ def test_a_number_is_read_back_exactly(value: float) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        torch.nn.ReLU(), torch.nn.ReLU6(), torch.nn.LeakyReLU(1 / 3), torch.nn.Hardtanh(-0.3, 2), torch.nn.Hardsigmoid(),
+        torch.nn.ReLU(), torch.nn.ReLU6(), torch.nn.LeakyReLU(1 / 3), torch.nn.Hardtanh(-0.3, 2),
+        torch.nn.Hardsigmoid(),
         torch.nn.Hardswish(), torch.nn.ELU(0.7), torch.nn.Sigmoid(), torch.nn.Tanh(), torch.nn.Softplus(2.0),
         torch.nn.Softsign(), torch.nn.SiLU(), torch.nn.Mish(), torch.nn.GELU(), torch.nn.GELU("tanh"),
         torch.nn.LogSigmoid(), torch.nn.Tanhshrink(), torch.nn.Softshrink(0.3),

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import pytest

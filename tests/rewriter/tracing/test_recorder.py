@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from types import MethodType
+from typing import Any
 
 import pytest
 import torch
@@ -289,3 +291,85 @@ def test_inputs_that_the_model_does_not_take_leave_the_symbolic_capture_and_thei
     (untraced,) = capture.untraced
     assert untraced.path == ""
     assert untraced.reason.startswith("it does not run on the example inputs: RuntimeError: ")
+
+
+class Options(nn.Module):
+    """What it computes depends on which arguments it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(8, 16), nn.Linear(16, 8), nn.Linear(6, 16), nn.Linear(16, 8)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None, scale: float = 1.0, hidden: bool = False) -> Any:
+        h = F.gelu(self.a(x))
+        y = self.b(h) * scale
+        if condition is not None:
+            y = y + self.d(F.silu(self.c(condition)))
+        return (y, h) if hidden else y
+
+
+CONDITION = torch.zeros(3, 6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        (INPUT, ["gelu"]),
+        ((INPUT, CONDITION), ["gelu", "silu"]),
+        ({"x": INPUT, "condition": CONDITION}, ["gelu", "silu"]),
+        ((INPUT, None, 2.0), ["gelu"]),
+        ({"x": INPUT, "scale": 2.0}, ["gelu"]),
+    ],
+)
+def test_arguments_that_are_given_are_seen_and_defaults_are_not(inputs: Any, found: list[str]) -> None:
+    captured = rewriter.capture(Options(), inputs)
+    assert captured.untraced == ()
+    assert sorted(site.activation.name for site in captured.sites) == found
+
+
+@pytest.mark.parametrize("inputs", [INPUT, (INPUT, CONDITION), None])
+def test_every_way_of_calling_the_model_stays(inputs: Any) -> None:
+    model, x, condition = Options(), torch.randn(3, 8), torch.randn(3, 6)
+    rewritten = rewriter.rewrite(model, "swap", activation="silu", example_inputs=inputs).model
+    expected = model.b(F.silu(model.a(x)))
+    torch.testing.assert_close(rewritten(x), expected)
+    torch.testing.assert_close(rewritten(x, scale=3.0), 3 * expected)
+    torch.testing.assert_close(rewritten(x, condition), expected + model.d(F.silu(model.c(condition))))
+    torch.testing.assert_close(rewritten(x, hidden=True)[1], F.silu(model.a(x)))
+
+
+def test_a_hidden_value_that_is_returned_is_not_resized() -> None:
+    captured = rewriter.capture(Options(), {"x": INPUT, "hidden": True})
+    assert all(site.hidden is None for site in captured.sites)
+
+
+def test_the_forward_that_runs_is_the_one_that_is_seen() -> None:
+    def patched(self: Options, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.a(x))
+        return self.b(h), self.d(h)
+
+    model, x = Options(), torch.randn(3, 8)
+    model.forward = MethodType(patched, model)
+    captured = rewriter.capture(model, INPUT)
+    assert [(site.activation.name, site.hidden) for site in captured.sites] == [("tanh", None)]
+    rewritten = rewriter.rewrite(model, "swap", activation="silu", example_inputs=INPUT).model
+    h = F.silu(model.a(x))
+    torch.testing.assert_close(rewritten(x), (model.b(h), model.d(h)))
+
+
+class ByMode(InlineMLP):
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.expand(x)
+        if self.training:
+            h = h + 1
+        return self.project(F.gelu(h))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_code_that_depends_on_the_mode_goes_on_depending_on_it(training: bool) -> None:
+    model, x = ByMode().train(training), torch.randn(3, 8)
+    rewritten = rewriter.rewrite(model, "swap", activation="silu", example_inputs=INPUT).model
+    assert rewritten.training is training
+    for mode in (True, False):
+        expected = model.project(F.silu(model.expand(x) + (1 if mode else 0)))
+        torch.testing.assert_close(rewritten.train(mode)(x), expected)

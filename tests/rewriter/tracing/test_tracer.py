@@ -224,7 +224,7 @@ class AsksOverLines(AsksForTheKind):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.fc(x))
         # fmt: off
-        return (y * 3 if not not isinstance(
+        return (y * 3 if isinstance(
             y,
             (Tensor, int),
         ) else y)
