@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dis
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import CodeType
 from typing import Final
 
 import torch
@@ -94,6 +97,8 @@ class Addresses:
         self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
         self._readers: dict[tuple[Run, int], SourceReader] = {}
         self._in_scope: dict[tuple[Run, int], list[tuple[fx.Node, Place]]] = defaultdict(list)
+        self._turns: dict[tuple[fx.Node, Run, int], object] = {}
+        self._inside: dict[tuple[fx.Node, Run, int], frozenset[CodeType]] = {}
         for node, call in traced.calls.items():
             self._note(node, call)
         for call in (*traced.calls.values(), *(run.call for run in traced.runs if run.call is not None)):
@@ -134,11 +139,16 @@ class Addresses:
     def _note(self, node: fx.Node, call: Call) -> None:
         run: Run | None = call.run
         places = call.places
+        inside: object = node
+        codes: frozenset[CodeType] = frozenset()
         while run is not None:
             for place in places:
                 self._at_place[run, place.activation, place.instruction].add(node)
                 self._in_scope[run, place.activation].append((node, place))
-            places = run.call.places if run.call is not None else ()
+                self._turns[node, run, place.activation] = inside
+                self._inside[node, run, place.activation] = codes
+                inside, codes = place.activation, codes | {place.code}
+            places, inside = run.call.places if run.call is not None else (), run
             run = run.call.run if run.call is not None else None
 
     def _module(self, call: Call) -> ActivationAddress | None:
@@ -187,8 +197,14 @@ class Addresses:
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
                 whys.append(f"its formula is spread over several functions in {place.code.co_qualname}")
                 continue
+            codes = {code for node in region.nodes for code in self._inside[node, run, place.activation]}
+            if not all(map(_is_pure, codes)):
+                whys.append("its function keeps state or depends on its train/eval mode")
+                continue
+            here = self._at_place[run, place.activation, place.instruction]
+            turns = {self._turns[node, run, place.activation] for node in region.nodes if node in here}
             reader = self._reader(run, place, method)
-            found = reader.read(region, "")
+            found = reader.read(region, "", several=len(turns) > 1)
             if isinstance(found, str):
                 whys.append(found)
                 continue
@@ -256,6 +272,15 @@ class Addresses:
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
+_STORES: Final = frozenset({"STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "DELETE_ATTR", "DELETE_SUBSCR"})
+
+
+@lru_cache(maxsize=4096)
+def _is_pure(code: CodeType) -> bool:
+    """Say whether code neither sets anything but its variables nor asks for its mode, as far as its own words tell."""
+    if code.co_filename.startswith(_TORCH):
+        return True
+    return "training" not in code.co_names and all(one.opname not in _STORES for one in dis.get_instructions(code))
 
 
 def settled(ways: dict[Region, Ways], producers: dict[Region, str]) -> dict[Region, ActivationAddress | str]:

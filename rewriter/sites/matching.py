@@ -91,7 +91,7 @@ class _Matcher:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
         ways = addresses.of(region)
         try:
-            if not region.named and self._unnamed(operations, region) is None:
+            if not region.named and not self._is_hidden(operations, region):
                 return
             found = self._site(operations, region)
             if ways.path is None:
@@ -99,19 +99,15 @@ class _Matcher:
         except NoSiteHereError as refusal:
             self._ways[region] = ways
             self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
-            if region.named:
-                path = ways.path or addresses.shown(region.exit)
-                self._misses.append(Miss(path, str(region.activation), str(refusal)))
+            path = ways.path or addresses.shown(region.exit)
+            self._misses.append(Miss(path, str(region.activation), str(refusal)))
             return
         self._found[region], self._ways[region] = found, ways
         self._producers[region] = found.site.producer
 
-    def _unnamed(self, operations: Operations, region: Region) -> NodesOfMLP | None:
-        """Give the MLP of an elementwise function that is known as no activation; anywhere else it is none."""
-        if region.obstacle is not None:
-            return None
-        around = mlp_around(operations, region, self._obstacles, gated=False)
-        return around if isinstance(around, NodesOfMLP) else None
+    def _is_hidden(self, operations: Operations, region: Region) -> bool:
+        """Say whether an elementwise function is an MLP's; only there is one an activation that has no known name."""
+        return isinstance(mlp_around(operations, region, self._obstacles, gated=False), NodesOfMLP)
 
     def _site(self, operations: Operations, region: Region) -> _Found:
         """Turn one activation into a site, or raise the reason why it is none."""

@@ -9,7 +9,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from rewriter.errors import UsageError
 from rewriter.tracing.trace import reason
@@ -45,7 +45,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _repair(path: str, module: nn.Module, made: nn.Module) -> None:
-    if type(made) is not type(module):
+    if type(made) is not type(module) and not (isinstance(made, fx.GraphModule) and isinstance(module, fx.GraphModule)):
         raise _cannot_copy(f"{type(module).__name__} at {path or 'the root'}, whose copy is a {type(made).__name__}")
     made.training = module.training
     before, after = vars(module), vars(made)

@@ -136,7 +136,7 @@ def _take_out(held: Tensor) -> None:
             elif type(holder) is dict:
                 for key in [key for key, value in holder.items() if any(value is one for one in waiting)]:
                     del holder[key]
-            elif type(holder) is list and holder not in (waiting, found):
+            elif type(holder) is list and holder is not waiting and holder is not found:
                 holder[:] = [value for value in holder if not any(value is one for one in waiting)]
             elif type(holder) is tuple or type(holder).__name__ == "_lru_list_elem":
                 found.append(holder)
