@@ -143,11 +143,16 @@ class SourceReader:
         return all(map(self._is_fixed, tests))
 
     def _asked_around(self, expression: ast.AST) -> Iterator[ast.AST]:
+        """Yield the parts of what is asked before an expression is computed: around it, and to leave ahead of it."""
         node: ast.AST | None = expression
         while node is not None and node is not self._method.tree:
             if isinstance(node, ast.If | ast.IfExp | ast.While):
                 yield from ast.walk(node.test)
             node = self._parents.get(node)
+        ahead = (one for one in ast.walk(self._method.tree) if isinstance(one, ast.If))
+        for one in (one for one in ahead if _position(one)[2:] <= _position(expression)[:2]):
+            if any(isinstance(inner, ast.Return | ast.Continue | ast.Break) for inner in ast.walk(one)):
+                yield from ast.walk(one.test)
 
     def _is_fixed(self, test: ast.expr) -> bool:
         loops = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.For | ast.comprehension)]
