@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.fx.passes.infra.pass_base import PassResult
 
 from rewriter.calibration import listed
-from rewriter.errors import NoSiteError, UsageError
+from rewriter.errors import NoSiteError
 from rewriter.recipe import Recipe, SourceRecord, draft
 from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match

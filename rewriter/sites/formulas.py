@@ -39,11 +39,8 @@ _WRITTEN: Final[Mapping[str, Write | None]] = {
     "expm1": lambda a: f"(exp({a})-1)",
     "log1p": lambda a: f"log(1+{a})",
     "exp2": lambda a: f"exp(log(2)*{a})",
-    **{name: (lambda name: lambda a: f"{name}({a})")(name) for name in ("exp", "log", "sqrt", "sin", "cos", "sinh")},
-    **{
-        name: (lambda name: lambda a: f"{name}({a})")(name)
-        for name in ("cosh", "tanh", "atan", "erf", "sigmoid", "abs")
-    },
+    **{name: f"{name}({{}})".format for name in ("exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "atan")},
+    **{name: f"{name}({{}})".format for name in ("erf", "sigmoid", "abs")},
     "clamp": _clamp,
     "clamp_min": lambda a, b: f"max({a},{b})",
     "clamp_max": lambda a, b: f"min({a},{b})",

@@ -31,8 +31,9 @@ _FUNCTIONS: Final[dict[str, Function]] = {
     "hardswish": F.hardswish,
     "squared_relu": lambda x: F.relu(x).square(),
 }
+Measure = Callable[[Callable[[float], float]], float]
 # What the value at one point tells of a parameter: slopes at −1, bounds and saturations far away.
-_FAMILIES: Final[dict[str, tuple[dict[str, Function], Callable[..., Tensor]]]] = {
+_FAMILIES: Final[dict[str, tuple[dict[str, Measure], Callable[..., Tensor]]]] = {
     "leaky_relu": ({"negative_slope": lambda f: -f(-1.0)}, F.leaky_relu),
     "elu": ({"saturation": lambda f: -f(-1000.0)}, lambda x, saturation: F.elu(x, saturation)),
     "celu": ({"saturation": lambda f: -f(-1000.0)}, lambda x, saturation: F.celu(x, saturation)),
@@ -77,7 +78,7 @@ def _of_a_family(function: Function, values: Tensor, points: Tensor) -> Activati
         return float(function(torch.full((1, 1, 1, 1), point, dtype=torch.float64)))
 
     for name, (parameters, known) in _FAMILIES.items():
-        found = {key: _plain(float(measure(at))) for key, measure in parameters.items()}  # type: ignore[arg-type]
+        found = {key: _plain(measure(at)) for key, measure in parameters.items()}
         if all(0 < abs(value) < 1e6 or name in ("hardtanh", "leaky_relu") for value in found.values()):
             try:
                 agrees = _agree(values, known(points, **found))

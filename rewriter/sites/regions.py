@@ -342,13 +342,14 @@ class _Function(nn.Module):
 
         for node in self._region.nodes:
             args, kwargs = fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value)
+            first: Any = args[0] if args else None
             if node in self._called:
                 inplace = getattr(self._called[node], "inplace", False)
-                values[node] = self._called[node](args[0].clone() if inplace else args[0])
+                values[node] = self._called[node](first.clone() if inplace else first)
             elif is_copy(node) and not self._exact:
-                values[node] = args[0]
+                values[node] = first
             else:
-                args = (args[0].clone(), *args[1:]) if overwrites(node) and isinstance(args[0], Tensor) else args
+                args = (first.clone(), *args[1:]) if overwrites(node) and isinstance(first, Tensor) else args
                 values[node] = _run(node, args, kwargs)
         return values[self._region.exit]  # type: ignore[no-any-return]
 

@@ -65,7 +65,9 @@ class FakeRun:
         """Run the model; whatever its code raises is raised."""
         given = self._inputs
         if "use_cache" in inspect.signature(self._model.forward).parameters:  # a cache is one more way of the code
-            positional = () if isinstance(given, Mapping) else given if isinstance(given, tuple | list) else (given,)
+            positional = (
+                () if isinstance(given, Mapping) else tuple(given) if isinstance(given, tuple | list) else (given,)
+            )
             named = _bound(self._model.forward, positional, given if isinstance(given, Mapping) else {})
             given = {"use_cache": False, **named} if named else given
         with self._mode:

@@ -137,7 +137,7 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
     F.hardshrink: ("hardshrink", False),
     F.softshrink: ("softshrink", False),
     F.threshold: ("threshold", False),
-    F.threshold_: ("threshold", True),
+    torch.threshold_: ("threshold", True),
     F.rrelu: ("rrelu", False),
     F.rrelu_: ("rrelu", True),
 }
