@@ -49,6 +49,7 @@ class Addresses:
         self, trace: Trace, traced: TracedGraph, regions: Regions, names: dict[tuple[str, object], str]
     ) -> None:
         self._trace, self._traced, self._regions, self._given = trace, traced, regions, names
+        self._parts = {node for region in regions.by_exit.values() for node in region.nodes}
         self._at_place: dict[tuple[Run, int, int], set[fx.Node]] = defaultdict(set)
         self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
         self._readers: dict[tuple[Run, int], SourceReader] = {}
@@ -146,7 +147,7 @@ class Addresses:
                 whys += [] if place.code.co_filename.startswith(_TORCH) else [f"it is called where {method}"]
                 continue
             others = self._at_place[run, place.activation, place.instruction] - self._shown_at(run, place)
-            if others:
+            if others or any(self._others(node, run, place) for node in region.nodes):
                 whys.append(f"{place.code.co_qualname} computes more than the activation in one place")
                 continue
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
@@ -181,6 +182,12 @@ class Addresses:
         name = self._name(run, region, ("node", exit))
         code = CallInGraph(node=exit, operand=operands[0].name, name=name)
         return ActivationAddress(self.canonical(run.path), calls[-1].index, None, code=code)
+
+    def _others(self, node: fx.Node, run: Run, scope: Place) -> set[fx.Node]:
+        """Give what is computed at the place of a call, in one activation of code, and is no part of an activation."""
+        places = [one for one in self._places(node, run)[0] if one.activation == scope.activation]
+        here = {other for one in places for other in self._at_place[run, one.activation, one.instruction]}
+        return {other for other in here if other not in self._parts and not self._regions.is_static(other)}
 
     def _shown_at(self, run: Run, place: Place) -> set[fx.Node]:
         """Give the calls of all activations that are computed at one place."""

@@ -104,6 +104,8 @@ class SourceReader:
         )
         if not inside and any(region.nodes[i].target in _INPLACE for i in range(len(region.nodes) - 1)):
             return "its formula overwrites values on the way"
+        if (argument := self._argument(region, operand)) is not None:
+            return f"its formula reads {argument}, which may be another the next time"
         return CallInCode(
             method=self._method.attribute,
             digest=self._method.digest,
@@ -113,6 +115,19 @@ class SourceReader:
             name=name,
             text=" ".join(ast.unparse(expression).split())[:200],
         )
+
+    def _argument(self, region: Region, operand: ast.expr) -> str | None:
+        """Name an argument of the method that the expressions of a region read beside its input, or give None."""
+        expressions = [self._expressions[node] for node in region.nodes]
+        arguments = {one.arg for one in ast.walk(self._method.tree.args) if isinstance(one, ast.arg)} - {self._self()}
+        kept = set(ast.walk(operand))
+        for expression in expressions:
+            for part in ast.walk(expression) if expression is not None else ():
+                if not isinstance(part, ast.Name) or part in kept or ast.dump(part) == ast.dump(operand):
+                    continue
+                if part.id in arguments and not any(value in expressions for value in self._assigned(part.id) if value):
+                    return part.id
+        return None
 
     def attribute(self, region: Region) -> str | None:
         """Name the attribute of the module that holds the function which is called with the input alone, or None."""
