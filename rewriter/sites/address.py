@@ -110,8 +110,8 @@ class Addresses:
     def _module(self, call: Call) -> ActivationAddress | None:
         """Give the address of an activation whose module only this call reaches under its name."""
         inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
-        if not call.alone or not inside or call.path is None:  # another module names its argument in its own way
-            return None
+        if not call.alone or not call.plain or not inside or call.path is None:
+            return None  # another module takes one value, and names it in its own way
         owner = self.canonical(call.owner)
         path = f"{owner}.{call.path.removeprefix(f'{call.owner}.')}" if owner else call.path
         return ActivationAddress(owner, call.index, path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import operator
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 import torch
@@ -84,7 +86,8 @@ def _adopted(module: fx.GraphModule) -> TracedGraph:
     for index, node in enumerate(n for n in module.graph.nodes if n.op.startswith("call_")):
         called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         path = str(node.target) if called is not None else None
-        calls[node] = Call(run, index, (), called, path, graph_node=node.name)
+        plain = len(node.args) == 1 and not node.kwargs
+        calls[node] = Call(run, index, (), called, path, plain=plain, graph_node=node.name)
     return TracedGraph("", module.graph, calls, [run])
 
 
@@ -104,11 +107,18 @@ class _Value(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        if sys._getframe(1).f_code.co_filename.startswith(_TORCH):
-            return _Value
+        asking = sys._getframe(1)
+        if asking.f_code.co_filename.startswith(_TORCH) or not _calls_isinstance(asking):
+            return _Value  # code in C would take it for the memory of a tensor
         if is_tensor(self.node):
             return Tensor
         raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
+
+
+def _calls_isinstance(frame: FrameType) -> bool:
+    start = list(frame.f_code.co_positions())[frame.f_lasti // 2][::2]
+    calls = (one for one in dis.get_instructions(frame.f_code) if one.argval == "isinstance")
+    return any(one.positions is not None and one.positions[::2] == start for one in calls)
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
@@ -219,7 +229,8 @@ class _Tracer(fx.Tracer):
         """Trace into ``m``, or make it a leaf when its code cannot be traced."""
         caller = self._running[-1]
         path, alone = self._names.called_as(m, caller)
-        call = Call(caller, caller.calls, self._places.here(), m, path, alone, caller.graph_node)
+        plain = len(args) == 1 and not kwargs
+        call = Call(caller, caller.calls, self._places.here(), m, path, alone, plain, caller.graph_node)
         caller.calls += 1
         if self.is_leaf_module(m, path):
             return self._leaf(call, args, kwargs)
