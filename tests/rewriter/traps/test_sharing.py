@@ -38,7 +38,7 @@ def test_each_call_of_one_object_gets_a_function_of_its_own(act: nn.Module) -> N
     result = rewriter.rewrite(model, "ga", lifted=False)
     adversarial = [site.placement.function.startswith("g[") for site in result.recipe.sites]
     assert adversarial == [False, True, False]
-    functions = [module for name, module in result.model[0].named_children() if name not in ("layers", "act")]
+    (functions,) = [list(module) for name, module in result.model[0].named_children() if name not in ("layers", "act")]
     assert len({id(function) for function in functions}) == 3
     expected = x
     for layer, function in zip(model[0].layers, functions, strict=False):
