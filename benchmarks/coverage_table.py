@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from benchmarks.counted_table import counted_lines
 from benchmarks.mlp_table import mlp_lines
 from benchmarks.refusal_table import account, refusal_lines
 from benchmarks.row_listing import Row, by_family, cell, listed
@@ -31,6 +32,7 @@ def plan_page(rows: Sequence[Row]) -> list[str]:
     lines += [_plan_line("**all**", rows), ""]
     kinds = _sum_of_counts(row["kinds"] for row in rows)
     lines += ["Sites by kind: " + (", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common()) or "none") + ".", ""]
+    lines += counted_lines(rows)
     lines += refusal_lines(rows)
     lines += listed("Crashes", ((row["name"], row["crash"]) for row in rows if row["crash"]))
     unseen = ((row["name"], row["never_seen"]) for row in rows if row["never_seen"] not in ("", "[]"))

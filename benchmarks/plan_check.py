@@ -7,18 +7,17 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 import rewriter
 from benchmarks.executed import executed_activations, never_seen
-from benchmarks.zoo_model import ZooModel
+from benchmarks.zoo_model import Inputs, ZooModel, drawn
 from rewriter.counting import count_parameters
 from rewriter.errors import NoSiteError
-from rewriter.sources.inputs import InputSpec, example_inputs
 from rewriter.tracing.trace import reason
 
 _RUNNABLE: Final = 50_000_000  # parameters of a model that is run with weights when it cannot run without
@@ -41,6 +40,8 @@ class PlanRow:
         untraced: number of modules whose code could not be traced.
         sites: number of sites.
         kinds: the same by kind, as JSON.
+        counted: the MLPs that a person counts in its source; None where nobody did.
+        note: what is subtle about the count.
         misses: number of activations that are no site.
         reasons: the same by reason, module paths replaced by ``PATH``, as JSON.
         executed: activation operations in one forward; None where the model could not be run.
@@ -60,6 +61,8 @@ class PlanRow:
     untraced: int = 0
     sites: int = 0
     kinds: str = "{}"
+    counted: int | None = None
+    note: str = ""
     misses: int = 0
     reasons: str = "{}"
     executed: int | None = None
@@ -70,20 +73,21 @@ class PlanRow:
 
 def check_plan(entry: ZooModel) -> PlanRow:
     """Plan one model; an exception becomes a row with its first line, never an exception."""
+    row = PlanRow(entry.library, entry.name, entry.family, counted=entry.counted, note=entry.note)
     try:
         model, inputs, device = load_planned(entry)
-        examples = example_inputs(inputs, device=device) if inputs else None
+        examples = drawn(inputs, device=device) if inputs else None
         capture = rewriter.capture(model, examples)
         plan_s, _ = _timed(lambda: _plan(model, examples))
     except Exception as error:  # whatever happens to one model must not stop the run
-        return PlanRow(entry.library, entry.name, entry.family, crash=reason(error))
+        return PlanRow(
+            entry.library, entry.name, entry.family, crash=reason(error), counted=entry.counted, note=entry.note
+        )
     known = [site.path for site in capture.sites] + [miss.path for miss in capture.misses]
     known += [untraced.path for untraced in capture.untraced]
     executed, unseen = _executed(entry, model, inputs, device, known)
-    return PlanRow(
-        entry.library,
-        entry.name,
-        entry.family,
+    return replace(
+        row,
         device=device,
         parameters=count_parameters(model),
         graphs=len(capture.graphs),
@@ -99,16 +103,17 @@ def check_plan(entry: ZooModel) -> PlanRow:
     )
 
 
-def load_planned(entry: ZooModel) -> tuple[nn.Module, tuple[InputSpec, ...], str]:
-    """Build a model on the meta device, or on the CPU when its constructor reads values; say which."""
+def load_planned(entry: ZooModel) -> tuple[nn.Module, Inputs, str]:
+    """Build a model on the meta device, or on the CPU when its constructor reads values; say where it is."""
     try:
         with torch.device("meta"):
-            return *entry.load(), "meta"
+            model, inputs = entry.load()
     except Exception:  # a constructor may do anything with values that are not there
         return *entry.load(), "cpu"
+    return model, inputs, next((weight.device.type for weight in model.parameters()), "meta")
 
 
-def _plan(model: nn.Module, examples: dict[str, Tensor] | None) -> None:
+def _plan(model: nn.Module, examples: dict[str, Any] | None) -> None:
     try:
         rewriter.plan(model, "ga", example_inputs=examples)
     except NoSiteError:
@@ -129,13 +134,13 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _executed(
-    entry: ZooModel, model: nn.Module, inputs: tuple[InputSpec, ...], device: str, known: list[str]
+    entry: ZooModel, model: nn.Module, inputs: Inputs, device: str, known: list[str]
 ) -> tuple[int | None, list[str] | None]:
     if not inputs:
         return None, None
     try:
         with torch.device(device):
-            executed = executed_activations(model, example_inputs(inputs, device=device))
+            executed = executed_activations(model, drawn(inputs, device=device))
     except Exception:  # code that reads values cannot run without them
         if device == "cpu" or count_parameters(model) > _RUNNABLE:
             return None, None

@@ -17,10 +17,9 @@ from torch.utils._pytree import tree_leaves
 import rewriter
 from benchmarks.executed_mlps import executed_mlps
 from benchmarks.kept import BrokenPromiseError, require_kept
-from benchmarks.zoo_model import ZooModel
+from benchmarks.zoo_model import ZooModel, drawn
 from rewriter.errors import NoSiteError
 from rewriter.evaluation import call, evaluating
-from rewriter.sources.inputs import example_inputs
 from rewriter.tracing.trace import reason
 
 
@@ -67,7 +66,7 @@ def check_rewrite(entry: ZooModel, method: str) -> RewriteRow:
         model, specs = entry.load()
         if not specs:
             raise BrokenPromiseError("nothing known about what forward takes")
-        inputs = example_inputs(specs, 2)
+        inputs = drawn(specs, 2)
         row = replace(row, mlps=executed_mlps(model, inputs))
         row = _checked(row, entry, model, inputs)
     except NoSiteError as error:
@@ -77,7 +76,7 @@ def check_rewrite(entry: ZooModel, method: str) -> RewriteRow:
     return replace(row, seconds=round(time.perf_counter() - started, 2))
 
 
-def _checked(row: RewriteRow, entry: ZooModel, model: nn.Module, inputs: Mapping[str, Tensor]) -> RewriteRow:
+def _checked(row: RewriteRow, entry: ZooModel, model: nn.Module, inputs: Mapping[str, Any]) -> RewriteRow:
     """Rewrite a model and check what it keeps, forward, backward, restore and ``generate``.
 
     Raises:
@@ -103,7 +102,7 @@ def _new_parameters(model: nn.Module, rewritten: nn.Module) -> dict[str, nn.Para
     return {name: p for name, p in rewritten.named_parameters() if shapes.get(name) != p.shape}
 
 
-def _require_gradients(model: nn.Module, inputs: Mapping[str, Tensor], new: Mapping[str, nn.Parameter]) -> None:
+def _require_gradients(model: nn.Module, inputs: Mapping[str, Any], new: Mapping[str, nn.Parameter]) -> None:
     missing = dict(new)
     for training in (False, True):  # auxiliary heads run in training only, dropped layers in evaluation only
         if not missing:
@@ -122,7 +121,7 @@ def _require_gradients(model: nn.Module, inputs: Mapping[str, Tensor], new: Mapp
         raise BrokenPromiseError(f"backward: no gradient for {len(missing)} of {len(new)}, first {next(iter(missing))}")
 
 
-def _require_restored(entry: ZooModel, result: rewriter.Result, inputs: Mapping[str, Tensor]) -> None:
+def _require_restored(entry: ZooModel, result: rewriter.Result, inputs: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rewriter.save(result, Path(folder) / "saved")
         torch.manual_seed(1)
@@ -134,7 +133,7 @@ def _require_restored(entry: ZooModel, result: rewriter.Result, inputs: Mapping[
         raise BrokenPromiseError(f"restore: {differing} of {len(before)} outputs differ")
 
 
-def _require_generation(model: Any, rewritten: Any, inputs: Mapping[str, Tensor]) -> bool:
+def _require_generation(model: Any, rewritten: Any, inputs: Mapping[str, Any]) -> bool:
     """Let both models generate, where they can, and compare what comes out by its shape."""
     if not (callable(getattr(model, "can_generate", None)) and model.can_generate()):
         return False
@@ -147,7 +146,7 @@ def _require_generation(model: Any, rewritten: Any, inputs: Mapping[str, Tensor]
     return True
 
 
-def _run(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+def _run(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
     torch.manual_seed(0)  # some models draw random numbers in evaluation mode too, such as masks
     with evaluating(model):
         return call(model, inputs)

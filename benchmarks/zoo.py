@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from benchmarks.ci_sample import CI_SAMPLE
+from benchmarks.zoo_libraries import libraries_models
 from benchmarks.zoo_model import ZooModel
 from benchmarks.zoo_transformers import transformers_models
 from benchmarks.zoo_vision import size, timm_models, torchvision_models
@@ -18,6 +19,7 @@ LIBRARIES: Final[dict[str, Callable[[], list[ZooModel]]]] = {
     "timm": timm_models,
     "torchvision": torchvision_models,
     "transformers": transformers_models,
+    "libraries": libraries_models,
 }
 
 
@@ -34,11 +36,11 @@ def zoo(
         sizes: numbers of parameters by name where they are known already; finding them takes half a second a model.
 
     Raises:
-        UsageError: the library is unknown, or nothing is left.
+        UsageError: the library is unknown, none of ``libraries`` can be imported, or nothing is left.
     """
     models = LIBRARIES[require_known(library, LIBRARIES, "library")]()
     if sample == "ci":
-        models = [model for model in models if model.name in CI_SAMPLE[library]]
+        models = [model for model in models if model.name in CI_SAMPLE.get(library, ())]
     if sample == "classification":
         models = [model for model in models if "." not in model.family]
     models = [model for model in models if not globs or any(fnmatchcase(model.name, glob) for glob in globs)]

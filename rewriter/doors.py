@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.fx.passes.infra.pass_base import PassResult
 
 from rewriter.calibration import listed
-from rewriter.errors import NoSiteError
+from rewriter.errors import NoSiteError, UsageError, ValidationError
 from rewriter.recipe import Recipe, SourceRecord, draft
 from rewriter.report import Report, report_of
 from rewriter.sites import Miss, Site, match
@@ -19,6 +19,7 @@ from rewriter.surgery.copies import copied
 from rewriter.surgery.operation import operate
 from rewriter.tracing import TracedGraph, Untraced, trace
 from rewriter.validation import check_budget, check_finite
+from rewriter.validation.exact import check_exact
 from rewriter.warm import OnProgress, warm_start
 from rewriter.wrapped import require_plain
 
@@ -73,6 +74,7 @@ def plan(
     source: SourceRecord | None = None,
     calibration: Iterable[Any] | None = None,
     example_inputs: Any = None,
+    check: bool = False,
     **options: Any,
 ) -> Recipe:
     """Plan a rewrite; nothing is changed, and without calibration the weights are not read.
@@ -84,12 +86,14 @@ def plan(
         calibration: example inputs, each a tensor, a tuple of arguments or a dict of keyword arguments; a method that
             measures what enters the activations, such as ``eafo``, runs the model on them.
         example_inputs: see `capture`; without them, what only untraceable code connects stays unseen.
+        check: carry the plan out exactly on a copy, and compare: see `rewriter.validation.check_exact`.
         options: of the engine (see `RewriteOptions`) and of the method.
 
     Raises:
         UsageError: an unknown method or option, or a value that does not fit.
         NoSiteError: the method rewrites nothing in this model; the message has the reasons.
         CaptureError: a module could not be captured and ``strict=True`` was given.
+        ValidationError: with ``check``, the plan carried out exactly changes what the model computes.
     """
     recipe = draft(model, method, options, source=source, calibration=calibration, example_inputs=example_inputs)
     if not recipe.sites:
@@ -98,7 +102,19 @@ def plan(
         raise NoSiteError(
             expected=f"at least one site for method {method!r}", found=found, remedy="try another method or model"
         )
+    if check:
+        _check(model, recipe, example_inputs)
     return recipe
+
+
+def _check(model: nn.Module, recipe: Recipe, example_inputs: Any) -> None:
+    if example_inputs is None:
+        raise UsageError(expected="example inputs to check on", found="none", remedy="give example_inputs")
+    why = check_exact(model, recipe, example_inputs)
+    if why is not None:
+        raise ValidationError(
+            expected="outputs to compare", found=why, remedy="give inputs that the model runs on, or leave check out"
+        )
 
 
 def apply(
@@ -109,6 +125,7 @@ def apply(
     example_inputs: Any = None,
     calibration: Iterable[Any] | None = None,
     on_progress: OnProgress | None = None,
+    check: bool = False,
 ) -> Result:
     """Carry a recipe out.
 
@@ -120,12 +137,16 @@ def apply(
             is run once and its outputs must be finite.
         calibration: example inputs that a warm start fits the new weights to: see `rewriter.warm.warm_start`.
         on_progress: called by a warm start with what it does, how much of it is done, and how much there is.
+        check: first carry the recipe out exactly on a copy, and compare: see `rewriter.validation.check_exact`.
 
     Raises:
         UsageError: the recipe was made for another model, or the model cannot be copied, or run on a calibration input.
-        ValidationError: the parameter budget or finite values do not hold.
+        ValidationError: the parameter budget or finite values do not hold; or with ``check``, the recipe carried out
+            exactly changes what the model computes.
     """
     require_plain(model)
+    if check:
+        _check(model, recipe, example_inputs)
     warm = recipe.options.get("init") == "warm"
     original = copied(model) if warm and inplace else model
     rewritten = operate(model if inplace else copied(model), recipe)
@@ -144,11 +165,12 @@ def rewrite(
     example_inputs: Any = None,
     calibration: Iterable[Any] | None = None,
     on_progress: OnProgress | None = None,
+    check: bool = False,
     **options: Any,
 ) -> Result:
     """Plan and apply in one call; see `plan` and `apply` for arguments and errors."""
     inputs = _read_as_often_as_needed(calibration, options)
-    recipe = plan(model, method, example_inputs=example_inputs, calibration=inputs, **options)
+    recipe = plan(model, method, example_inputs=example_inputs, calibration=inputs, check=check, **options)
     return apply(
         model, recipe, inplace=inplace, example_inputs=example_inputs, calibration=inputs, on_progress=on_progress
     )

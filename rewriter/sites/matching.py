@@ -170,7 +170,7 @@ class _Matcher:
         return list(experts_of(trace, self._depths, self._obstacles))
 
     def settle(self) -> tuple[list[Site], list[Miss]]:
-        """Give every site its address; drop what one replacement would tie together, demote what is called elsewhere."""
+        """Give every site its address; drop what would be tied together, demote what is called elsewhere."""
         together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
         misses = list(self._misses)
         for region, address in settled(self._ways, self._producers).items():

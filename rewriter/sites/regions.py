@@ -339,8 +339,8 @@ class _Function(nn.Module):
         self._called = {
             node: copy.deepcopy(call.module) for node in region.nodes if (call := traced.calls[node]).module is not None
         }
-        for number, module in enumerate(self._called.values()):
-            self.add_module(str(number), module)
+        for module in self._called.values():
+            self.add_module(str(len(self._modules)), module)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute it for a tensor, whose values stay as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -23,12 +23,17 @@ from rewriter.tracing.trace import reason
 
 
 @torch.inference_mode(False)
-def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
+def operate(model: nn.Module, recipe: Recipe, given: Mapping[str, nn.Module] | None = None) -> nn.Module:
     """Rewrite ``model`` in place as ``recipe`` says.
 
     Nothing is changed until every new module has been made. The new linears get memory and values one by one as they
     are put in place, where the old ones go away, so both are never held as a whole. Submodules are replaced in the
     model's own tree; of a module whose own code calls an activation, the source of that one method is edited.
+
+    Args:
+        model: the model that the recipe was made for.
+        recipe: what to do.
+        given: by the paths of sites, functions to put there; None for those of the recipe's method.
 
     Returns:
         The model.
@@ -48,7 +53,10 @@ def operate(model: nn.Module, recipe: Recipe) -> nn.Module:
     between = {r.path: resized_channelwise(names, r, recipe.seed) for r in recipe.channelwise}
     activations = {site.producer: str(site.module).rpartition(".")[2] for site in recipe.sites}
     experts = {r.path: resized_experts(names, r, activations[r.path], recipe.seed) for r in recipe.experts}
-    functions = {site.path: site_function(names, site, recipe.method) for site in recipe.sites}
+    functions = {
+        site.path: site_function(names, site, recipe.method) if given is None else given[site.path]
+        for site in recipe.sites
+    }
     for record in recipe.linears:
         if record.half is not None:
             _pack_gate(recipe, record, linears, functions)

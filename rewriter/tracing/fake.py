@@ -111,17 +111,17 @@ class FakeRun:
 def _take_out(held: Tensor) -> None:
     """Empty the caches of functions that hold a tensor, and take its entries out of dicts and lists."""
     waiting: list[Any] = [held]
-    for depth in range(3):  # in a cache's entry, in a tuple there, in the tuple's tuple
+    for _ in range(4):  # a cache holds an entry, the entry a tuple, the tuple the tensor
         found: list[Any] = []
         for holder in gc.get_referrers(*waiting):
             if type(holder) is functools._lru_cache_wrapper:
                 holder.cache_clear()
-            elif type(holder) is dict and any(value is one for value in holder.values() for one in waiting):
+            elif type(holder) is dict:
                 for key in [key for key, value in holder.items() if any(value is one for one in waiting)]:
                     del holder[key]
-            elif type(holder) in (tuple, list) and holder is not waiting and depth < 2:
-                found.append(holder)
-            elif type(holder).__name__ == "_lru_list_elem":
+            elif type(holder) is list and holder not in (waiting, found):
+                holder[:] = [value for value in holder if not any(value is one for one in waiting)]
+            elif type(holder) is tuple or type(holder).__name__ == "_lru_list_elem":
                 found.append(holder)
         waiting = found
         if not waiting:
