@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -231,13 +231,14 @@ _TORCH: Final = torch.__path__[0] + os.sep
 
 
 def settled(
-    candidates: dict[Region, list[Candidate]], producers: dict[Region, str]
+    candidates: dict[Region, list[Candidate]], producers: dict[Region, str], refused: Set[Region]
 ) -> dict[Region, ActivationAddress | str]:
     """Choose an address for every activation, so that no replacement serves the activations of several layers.
 
     Args:
         candidates: the ways to replace each, the best one first, refused activations included.
         producers: what feeds each; a refused one is fed by nothing that another is fed by.
+        refused: the activations that cannot be replaced; a loop with one of them stays as it is.
 
     Returns:
         The addresses, or why there is none.
@@ -249,7 +250,8 @@ def settled(
     chosen: dict[Region, ActivationAddress | str] = {}
     for region, found in candidates.items():
         alone = (c.address for c in found if len({producers[one] for one in sharing[_key(c.address)]}) == 1)
-        turns = (_in_turn(region, c, sharing[_key(c.address)], candidates, producers) for c in found)
+        whole = (c for c in found if refused.isdisjoint(sharing[_key(c.address)]))
+        turns = (_in_turn(region, c, sharing[_key(c.address)], candidates, producers) for c in whole)
         address = next(alone, None) or next((one for one in turns if one is not None), None)
         where = found[-1].address.path if found else ""
         chosen[region] = address or f"{where} serves several layers, which one replacement would tie together"

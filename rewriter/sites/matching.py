@@ -173,7 +173,7 @@ class _Matcher:
         """Give every site its address; drop what would be tied together, demote what is called elsewhere."""
         together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
         misses = list(self._misses)
-        for region, address in settled(self._ways, self._producers).items():
+        for region, address in settled(self._ways, self._producers, self._ways.keys() - self._found.keys()).items():
             if region not in self._found:
                 continue
             if isinstance(address, str):
