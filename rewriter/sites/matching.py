@@ -35,9 +35,14 @@ class Matches:
     misses: tuple[Miss, ...]
 
 
-def match(trace: Trace) -> Matches:
-    """Find the sites of a traced model; nothing in it is changed."""
-    matcher = _Matcher(trace)
+def match(trace: Trace, *, in_code: bool = False) -> Matches:
+    """Find the sites of a traced model; nothing in it is changed.
+
+    Args:
+        trace: the traced model.
+        in_code: look for activations in modules' own code also where they could be replaced as attributes.
+    """
+    matcher = _Matcher(trace, in_code=in_code)
     found = matcher.experts(trace)
     sites = [one for one in found if isinstance(one, Site)]
     misses = {one.path: one for one in found if isinstance(one, Miss)}
@@ -73,7 +78,8 @@ class _Found:
 
 
 class _Matcher:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, in_code: bool) -> None:
+        self._in_code = in_code
         self.known: dict[str, Activation | str] = {}
         self.names: dict[tuple[str, object], str] = {}
         self._names = trace.names
@@ -91,6 +97,7 @@ class _Matcher:
             if not region.named and self._unnamed(operations, region) is None:
                 return
             ways, why = addresses.of(region)
+            ways = [way for way in ways if way.address.module is None] if self._in_code else ways
             found = self._site(operations, region)
             if not ways:
                 raise NoSiteHereError(why)

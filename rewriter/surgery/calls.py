@@ -77,6 +77,10 @@ def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Mo
         UsageError: the code is not what it was when it was traced.
     """
     edited: dict[str, EditedCalls] = {}
+    loops: dict[object, dict[int, str]] = defaultdict(dict)
+    for address in functions:
+        if address.turn is not None and address.code is not None:
+            loops[address.loop][address.turn] = address.code.name
     for address, function in functions.items():
         if address.module is not None:
             continue
@@ -90,18 +94,19 @@ def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Mo
             calls.graph.append(code)
             calls.functions[code.name][None] = function
         elif isinstance(code, CallInCode):
-            edit = Edit(code.name, code.expression, code.operand, code.assigned, code.turn is not None)
+            turns = loops.get(address.loop, {})
+            if turns.keys() != {*range(len(turns))}:
+                raise other_code(address.owner, f"a loop of which only some turns have a function {code.name}")
+            own_names = tuple(turns[turn] for turn in sorted(turns)) if len({*turns.values()}) > 1 else ()
+            name = own_names[0] if own_names else code.name
+            edit = Edit(name, code.expression, code.operand, code.assigned, bool(turns), own_names)
             method = method_with(type(owner), code.method, code.digest, owner)
             known_method = next((one for one in calls.methods if one.function is method.function), method)
             if edit not in calls.methods[known_method]:
                 calls.methods[known_method].append(edit)
-            calls.functions[code.name][code.turn] = function
+            calls.functions[code.name][None if own_names else code.turn] = function
         else:
             raise other_code(address.owner, type(owner).__name__)
-    for path, calls in edited.items():
-        for name, turns in calls.functions.items():
-            if None not in turns and {*turns} != {*range(len(turns))}:
-                raise other_code(path, f"a loop of which only some turns have a function {name}")
     return list(edited.values())
 
 
