@@ -154,7 +154,7 @@ class Addresses:
                 whys.append(f"its formula is spread over several functions in {place.code.co_qualname}")
                 continue
             reader = self._reader(run, place, method)
-            found = reader.read(region, "")
+            found = reader.read(region, "formula")
             if isinstance(found, str):
                 whys.append(found)
                 continue

@@ -18,6 +18,7 @@ from rewriter.tracing.source import Method
 
 Span = tuple[int, int, int, int]
 _Position = tuple[int, int, int, int]
+_NAME: Any = Field(pattern=r"^[A-Za-z_]\w*$")
 
 
 class CallInCode(BaseModel):
@@ -43,7 +44,7 @@ class CallInCode(BaseModel):
     expression: Span
     operand: Span
     assigned: str = ""
-    name: str
+    name: str = _NAME
     turn: int | None = Field(default=None, ge=0, lt=2**16)
     text: str
 
@@ -61,7 +62,7 @@ class CallInGraph(BaseModel):
 
     node: str
     operand: str
-    name: str
+    name: str = _NAME
 
 
 class SourceReader:

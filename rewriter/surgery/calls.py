@@ -37,22 +37,9 @@ class EditedCalls:
 
     def carry_out(self) -> Callable[[], None]:
         """Change the module's code and add the functions; what is returned undoes it."""
-        owner, kind, attributes, modules = (
-            self.owner,
-            type(self.owner),
-            dict(vars(self.owner)),
-            dict(self.owner._modules),
-        )
+        owner, kind = self.owner, type(self.owner)
+        attributes, modules = dict(vars(owner)), dict(owner._modules)
         old_graph = copy.deepcopy(owner.graph) if self.graph and isinstance(owner, fx.GraphModule) else None
-        if self.methods:
-            rewrite_methods(owner, self.methods)
-        for name, functions in self.functions.items():
-            in_turn = [functions[turn] for turn in sorted(turn for turn in functions if turn is not None)]
-            owner.add_module(name, nn.ModuleList(in_turn) if in_turn else functions[None])
-        if isinstance(owner, fx.GraphModule):
-            for call in self.graph:
-                _replace_in_graph(owner.graph, call)
-            owner.recompile()
 
         def undo() -> None:
             object.__setattr__(owner, "__class__", kind)
@@ -63,7 +50,23 @@ class EditedCalls:
             if old_graph is not None and isinstance(owner, fx.GraphModule):
                 owner.graph = old_graph
 
+        try:
+            self._change()
+        except BaseException:
+            undo()
+            raise
         return undo
+
+    def _change(self) -> None:
+        if self.methods:
+            rewrite_methods(self.owner, self.methods)
+        for name, functions in self.functions.items():
+            in_turn = [functions[turn] for turn in sorted(turn for turn in functions if turn is not None)]
+            self.owner.add_module(name, nn.ModuleList(in_turn) if in_turn else functions[None])
+        if isinstance(self.owner, fx.GraphModule):
+            for call in self.graph:
+                _replace_in_graph(self.owner.graph, call)
+            self.owner.recompile()
 
 
 def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Module]) -> list[EditedCalls]:
@@ -87,6 +90,8 @@ def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Mo
         owner = names.modules[address.owner]
         calls = edited.setdefault(address.owner, EditedCalls(owner))
         code = address.code
+        if code is not None and hasattr(owner, code.name):
+            raise other_code(address.owner, f"an attribute {code.name} of its own")
         if isinstance(code, CallInGraph) and isinstance(owner, fx.GraphModule):
             known = {node.name for node in owner.graph.nodes}
             if not {code.node, code.operand} <= known:
