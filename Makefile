@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+# What computes, and so may round differently on another processor.
+COMPUTING := tests/passes tests/rewriter/warm tests/rewriter/calibration tests/rewriter/demo tests/export/test_parity.py
+
+.PHONY: demo test test-older lint clean
 
 demo: $(READY)
 	$(VENV)/bin/rewrite-model demo
@@ -12,6 +15,13 @@ demo: $(READY)
 # One thread in each of the two worker processes: tests on small tensors gain nothing from more.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+# The kernels of older processors, without vector instructions and a compiler, then with AVX2 alone.
+test-older: $(READY)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 CC= OMP_NUM_THREADS=1 \
+		$(VENV)/bin/python -m pytest -n 2 $(COMPUTING)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=1 \
+		$(VENV)/bin/python -m pytest -n 2 $(COMPUTING)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check

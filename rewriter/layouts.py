@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from typing import Any
@@ -108,7 +109,55 @@ class _TransposedLinear(Layout):
         return made.to(dtype=layer.weight.dtype)
 
 
-_LAYOUTS: tuple[Layout, ...] = (_Linear(), _Convolution(), _TransposedLinear())
+class _ForeignLinear(Layout):
+    """torch_geometric's Linear; known by name, so that its library is not imported."""
+
+    channels_dim = -1
+
+    def fits(self, layer: nn.Module) -> bool:
+        name = f"{type(layer).__module__}.{type(layer).__qualname__}"
+        return name == "torch_geometric.nn.dense.linear.Linear"
+
+    def features(self, layer: Any) -> tuple[int, int]:
+        return layer.in_channels, layer.out_channels
+
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        with torch.device("meta"):
+            made: nn.Module = type(layer)(fan_in, fan_out, bias=layer.bias is not None)
+        return made.to(dtype=layer.weight.dtype)
+
+
+_PADDED = frozenset(
+    {
+        "timm.layers.conv2d_same.Conv2dSame",
+        "efficientnet_pytorch.utils.Conv2dStaticSamePadding",
+        "efficientnet_pytorch.utils.Conv2dDynamicSamePadding",
+    }
+)
+
+
+class _PaddedConvolution(_Convolution):
+    """Convolutions that pad their input first, as wide as it needs; known by name."""
+
+    def fits(self, layer: nn.Module) -> bool:
+        return is_padded_convolution(layer) and bool(layer.groups == 1)
+
+    def make(self, layer: Any, fan_in: int, fan_out: int) -> nn.Module:
+        made: nn.Module = copy.copy(layer)
+        plain = super().make(layer, fan_in, fan_out)
+        for registry in ("_parameters", "_buffers", "_modules"):
+            vars(made)[registry] = dict(vars(layer)[registry])
+        made._parameters.update(plain._parameters)
+        vars(made).update(in_channels=fan_in, out_channels=fan_out)
+        return made
+
+
+_LAYOUTS: tuple[Layout, ...] = (_Linear(), _Convolution(), _TransposedLinear(), _ForeignLinear(), _PaddedConvolution())
+
+
+def is_padded_convolution(layer: nn.Module) -> bool:
+    """Say whether a layer is a convolution, dense or not, that pads its input first."""
+    return f"{type(layer).__module__}.{type(layer).__qualname__}" in _PADDED
 
 
 def layout_of(layer: nn.Module | None) -> Layout | None:

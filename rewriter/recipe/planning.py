@@ -29,6 +29,7 @@ from rewriter.recipe.schema import (
     SiteRecord,
 )
 from rewriter.sites import Matches, Site, match
+from rewriter.sites.site import Hidden
 from rewriter.tracing import trace
 from rewriter.wrapped import require_plain
 
@@ -137,6 +138,8 @@ def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list
 def _unwanted(site: Site, method: Method[Any], config: MethodConfig) -> str | None:
     if site.lone is not None and method.splits_lone(config):
         return None
+    if isinstance(site.hidden, Hidden) and site.hidden.glu and not method.resizes:
+        return "it is the gate inside a GLU"
     if site.kind in method.kinds and (site.hidden is not None or not method.resizes):
         return None
     if site.kind == "gated" and site.hidden is not None:

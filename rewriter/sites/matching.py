@@ -17,7 +17,8 @@ from rewriter.sites.lone import lone_layer
 from rewriter.sites.mlp import NodesOfMLP, mlp_around
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.out_of_scope import GATE, PARAMETER
+from rewriter.sites.out_of_scope import GATE, PARAMETER, SOFTMAX
+from rewriter.sites.products import is_softmax
 from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
@@ -57,6 +58,8 @@ def match(trace: Trace, *, in_code: bool = False) -> Matches:
                 why = PARAMETER.because(operations.describe(node.all_input_nodes[0]))
                 path = addresses.shown(node)
                 misses.setdefault(path, Miss(path, str(parameter), why))
+            if is_softmax(operations, node):
+                misses.setdefault(addresses.shown(node), Miss(addresses.shown(node), "softmax", SOFTMAX.reason))
             if region is not None and traced.calls[node].owner not in inside:
                 matcher.look_at(operations, addresses, region)
     settled_sites, refused = matcher.settle()
@@ -125,8 +128,10 @@ class _Matcher:
             raise NoSiteHereError("the activation module has hooks, which its replacement would lose")
         if region.obstacle is not None:
             raise NoSiteHereError(region.obstacle)
-        gate = is_gate(operations, region.exit)
+        gate = region.glu or is_gate(operations, region.exit)
         around = mlp_around(operations, region, self._obstacles, gated=gate)
+        if region.glu and isinstance(around, str):
+            raise NoSiteHereError(GATE.because(f"inside a GLU, {around}" if around else "inside a GLU"))
         if gate and isinstance(around, str):
             raise NoSiteHereError(f"it gates a gated MLP that cannot be split: {around}" if around else GATE.reason)
         require_hidden(operations, region, whole_model=operations.traced.path == "")

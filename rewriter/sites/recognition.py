@@ -79,7 +79,7 @@ def _of_a_family(function: Function, values: Tensor, points: Tensor) -> Activati
 
     for name, (parameters, known) in _FAMILIES.items():
         found = {key: _plain(measure(at)) for key, measure in parameters.items()}
-        if all(0 < abs(value) < 1e6 or name in ("hardtanh", "leaky_relu") for value in found.values()):
+        if name == "hardtanh" or all(0 < value < 1e6 for value in found.values()):
             try:
                 agrees = _agree(values, known(points, **found))
             except RuntimeError:  # such as bounds in the wrong order

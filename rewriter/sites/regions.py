@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ class Region:
         nodes: the calls that compute it, in their order, ``exit`` the last.
         named: whether a function that is known as an activation takes part.
         obstacle: why it cannot be replaced, or None.
+        glu: whether it is no elementwise function but a GLU, half of whose input goes through a sigmoid.
     """
 
     activation: Activation
@@ -49,6 +51,7 @@ class Region:
     nodes: tuple[fx.Node, ...]
     named: bool
     obstacle: str | None = None
+    glu: bool = False
 
     @property
     def inplace(self) -> bool:
@@ -73,6 +76,11 @@ class Regions:
         for node in traced.graph.nodes:
             self._sort(node)
         self.by_exit: dict[fx.Node, Region] = {}
+        for node in traced.graph.nodes:
+            if self._is_glu(node):
+                self.by_exit[node] = Region(
+                    Activation("sigmoid"), node.all_input_nodes[0], node, (node,), True, glu=True
+                )
         for node in self._root:
             if self._is_exit(node) and (region := self._region(node)) is not None:
                 self.by_exit.setdefault(region.exit, region)
@@ -87,6 +95,12 @@ class Regions:
         if call is not None and call.module is not None:
             return activation_of_module(call.module)
         return activation_of_function(node) if node.op in ("call_function", "call_method") else None
+
+    def _is_glu(self, node: fx.Node) -> bool:
+        call = self._traced.calls.get(node)
+        if call is None or len(node.all_input_nodes) != 1 or self.is_static(node):
+            return False
+        return type(call.module) is nn.GLU if call.module is not None else name_of(node) == "glu"
 
     def _sort(self, node: fx.Node) -> None:
         inputs = node.all_input_nodes
@@ -142,7 +156,7 @@ class Regions:
             region = Region(Activation(""), inside[0], inside[1], inside[2], named)
             found = self._recognise(region)
             if isinstance(found, Activation) and found.name.isidentifier():
-                return replace(region, activation=found)
+                return replace(region, activation=found, named=True)
             if whole is None:
                 text = found if isinstance(found, str) else None
                 shown = found if isinstance(found, Activation) else Activation(self._shown(region))
@@ -171,6 +185,15 @@ class Regions:
         if len(varying) != 1 or len(node.all_input_nodes) < 2 or len(node.args) != 2:
             return False
         return name_of(node) in ("mul", "add") or (name_of(node) in ("div", "sub") and node.args[0] is varying[0])
+
+    def size_of(self, node: fx.Node) -> int | None:
+        """Give the number of elements of a value that no input determines, where it is known."""
+        if node.op == "get_attr":
+            path = ".".join(filter(None, (self._traced.path, str(node.target))))
+            value = node.meta.get("value", _tensor_at(self._model, path))
+            return value.numel() if isinstance(value, Tensor) else None
+        sizes = [self.size_of(value) for value in node.all_input_nodes]
+        return max(sizes) if is_elementwise(node) and sizes and None not in sizes else None  # type: ignore[type-var]
 
     def _varying(self, node: fx.Node) -> fx.Node:
         return next(value for value in node.all_input_nodes if value not in self._static)
@@ -210,8 +233,9 @@ class Regions:
 
     def _recognise(self, region: Region) -> Activation | str:
         """Give a region's activation, or the reason why it is none that can be replaced."""
-        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
-            trained = any(value is not region.entry for value in region.exit.all_input_nodes)
+        one = self.activation_of(region.exit) if len(region.nodes) == 1 else None
+        trained = any(value is not region.entry for value in region.exit.all_input_nodes)
+        if one is not None and (trained or one.name != "threshold"):  # which may be a ReLU
             return f"its formula reads {region.exit.all_input_nodes[-1].target}" if trained else one
         constants: dict[fx.Node, Tensor | str] = {}
         for node in region.nodes:
@@ -230,6 +254,8 @@ class Regions:
         found = recognised(_Function(region, self._traced, constants, exact=False))
         if found is not None:
             return found
+        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
+            return one
         text = self._formula(region, constants)
         if text is None:
             return f"{self._shown(region)} has no formula that adversarial functions could be derived from"
@@ -292,7 +318,7 @@ class Regions:
             if text is None or len(text) > 390:
                 return None
             texts[node] = f"({text})"
-        return text if (text := texts[region.exit][1:-1]) else None
+        return ast.unparse(ast.parse(texts[region.exit], mode="eval"))  # without needless parentheses
 
     def _shown(self, region: Region) -> str:
         names = [
@@ -303,7 +329,9 @@ class Regions:
         return "∘".join(dict.fromkeys(reversed(names)))
 
     def function(self, region: Region) -> nn.Module:
-        """Make a module that computes what a region computes, call by call as the model does."""
+        """Make a module that computes what a region computes, call by call as the model does; of a GLU its sigmoid."""
+        if region.glu:
+            return nn.Sigmoid()
         if len(region.nodes) == 1 and (module := self._module(region.exit)) is not None:
             return copy.deepcopy(module)
         return _Function(region, self._traced, {}, exact=True)

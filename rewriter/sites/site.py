@@ -79,6 +79,7 @@ class Hidden:
         partner: the other factor's layer of a gated MLP with two layers.
         half: which half of ``expand``'s output is activated, for a gated MLP with both factors packed in one layer.
         inner: the layers between, which share the hidden width.
+        glu: whether the activation is a GLU, which cuts ``expand``'s output in halves and multiplies them itself.
     """
 
     expand: nn.Module
@@ -86,6 +87,7 @@ class Hidden:
     partner: nn.Module | None = None
     half: int | None = None
     inner: tuple[InnerLayer, ...] = ()
+    glu: bool = False
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:

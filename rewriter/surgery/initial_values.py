@@ -23,14 +23,13 @@ def draw(parameters: Iterable[nn.Parameter], fan_in: int, *, seed: int, path: st
     """
     digest = hashlib.sha256(f"{seed}:{path}".encode()).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
-    bound = 1 / math.sqrt(fan_in)
+    bound = float(torch.tensor(1 / math.sqrt(fan_in), dtype=torch.float32, device="cpu"))
     with torch.no_grad():
         for parameter in parameters:
             # Piece by piece the values are the same, and less memory holds them at once.
             pieces = torch.split(parameter.view(-1), _PIECE) if parameter.is_contiguous() else (parameter,)
             for piece in pieces:
-                if piece.is_contiguous() and piece.device.type == "cpu" and piece.dtype == torch.float32:
-                    piece.uniform_(-bound, bound, generator=generator)
-                    continue
-                values = torch.empty(piece.shape, dtype=torch.float32, device="cpu")
-                piece.copy_(values.uniform_(-bound, bound, generator=generator))
+                drawn = torch.rand(piece.shape, generator=generator, dtype=torch.float32, device="cpu")
+                # Torch's uniform_ rounds twice on processors that cannot multiply and add at once. In float64 nothing
+                # is rounded before the end.
+                piece.copy_(drawn.double().mul_(2 * bound).sub_(bound).float())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._pytree import tree_map_only
 
 from rewriter.evaluation import call, evaluating
@@ -30,15 +31,17 @@ class FakeRun:
     Args:
         model: its parameters and buffers are replaced while the context lasts; their values are never read.
         example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments.
+        unknown_sizes: go on with unknown sizes where they depend on values, as that of ``nonzero`` does.
 
     Attributes:
         weights: for each fake parameter or buffer, by ``id``, the paths of what it stands for.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Any) -> None:
+    def __init__(self, model: nn.Module, example_inputs: Any, *, unknown_sizes: bool = False) -> None:
         self.weights: dict[int, list[str]] = {}
         self._model, self._inputs = model, example_inputs
-        self._mode = FakeTensorMode(allow_fallback_kernels=False, allow_non_fake_inputs=True)
+        sizes = ShapeEnv(allow_dynamic_output_shape_ops=True) if unknown_sizes else None
+        self._mode = FakeTensorMode(allow_fallback_kernels=False, allow_non_fake_inputs=True, shape_env=sizes)
         self._fakes: dict[int, Tensor] = {}
         self._made: list[weakref.ref[Tensor]] = []
         self._stack = ExitStack()

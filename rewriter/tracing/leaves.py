@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rewriter.layouts import layout_of
+from rewriter.layouts import is_padded_convolution, layout_of
 from rewriter.tracing.spellings import is_known_activation
 from rewriter.tracing.torch_layers import is_transformer
 
@@ -15,6 +15,8 @@ def is_leaf(module: nn.Module) -> bool:
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         return False
     if isinstance(module, torch.jit.ScriptModule) or is_known_activation(module) or layout_of(module) is not None:
+        return True
+    if is_padded_convolution(module):
         return True
     if is_transformer(module):
         return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -43,17 +43,21 @@ def trace(model: nn.Module, example_inputs: Any = None) -> Trace:
     if example_inputs is None or isinstance(model, fx.GraphModule):
         return symbolic_trace(model)
     opaque: dict[type[nn.Module], str] = {}
-    see_operations = False
+    see_operations = unknown_sizes = False
     while True:
-        recorder = Recorder(model, opaque, see_operations=see_operations)
+        recorder = Recorder(model, opaque, see_operations=see_operations, unknown_sizes=unknown_sizes)
         try:
             recorder.run(example_inputs)
         except Exception as error:  # a user's forward may raise anything
+            if isinstance(error, DynamicOutputShapeException) and not unknown_sizes:
+                unknown_sizes = True
+                continue
             failed = recorder.failed
             if failed is None or failed is model or type(failed) in opaque:
                 traced = symbolic_trace(model)
-                why = f"it does not run on the example inputs: {reason(error)}"
-                untraced = Untraced("", type(model).__name__, why)
+                inside = "".join(f"; {kind.__name__}: {why}" for kind, why in opaque.items())
+                why = f"it does not run on the example inputs: {reason(error)}{inside}"
+                untraced = Untraced("", type(model).__name__, why[:400])
                 return Trace(model, traced.names, traced.roots, (untraced, *traced.untraced))
             opaque[type(failed)] = reason(error)
             continue
@@ -75,16 +79,20 @@ class Recorder:
         opaque: classes whose code is not run, with reasons: a tensor like the first floating-point argument stands for
             what they return, so that the run shows where that value goes.
         see_operations: also record what Python does not see.
+        unknown_sizes: go on where a size depends on values.
 
     Attributes:
         failed: the innermost module whose code raised the error that ended the run.
         missed: whether a tensor turned up that no recorded call made.
     """
 
-    def __init__(self, model: nn.Module, opaque: dict[type[nn.Module], str], *, see_operations: bool) -> None:
+    def __init__(
+        self, model: nn.Module, opaque: dict[type[nn.Module], str], *, see_operations: bool, unknown_sizes: bool
+    ) -> None:
         self.failed: nn.Module | None = None
         self.missed = False
-        self._model, self._opaque, self._see_operations = model, opaque, see_operations
+        self._model, self._opaque = model, opaque
+        self._see_operations, self._unknown_sizes = see_operations, unknown_sizes
         self._names = ModuleNames(model)
         self._traced = TracedGraph("", fx.Graph(), {})
         self._untraced: dict[str, Untraced] = {}
@@ -99,7 +107,10 @@ class Recorder:
 
     def run(self, example_inputs: Any) -> None:
         """Run the model; whatever its code raises is raised."""
-        with FakeRun(self._model, example_inputs) as self._fake, ExitStack() as stack:
+        with (
+            FakeRun(self._model, example_inputs, unknown_sizes=self._unknown_sizes) as self._fake,
+            ExitStack() as stack,
+        ):
             for module in self._model.modules():
                 vars(module)["forward"] = _ModuleStub(self, module)
             if self._see_operations:
@@ -206,6 +217,7 @@ class Recorder:
                 if target is old:
                     self._overwritten[id(old)] = node
             self._nodes[id(result)] = node
+            node.meta["shape"] = result.shape
         elif isinstance(result, tuple | list):
             for index, item in enumerate(result):
                 tensors = [leaf for leaf in tree_leaves(item) if isinstance(leaf, Tensor)]

@@ -140,6 +140,7 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
     torch.threshold_: ("threshold", True),
     F.rrelu: ("rrelu", False),
     F.rrelu_: ("rrelu", True),
+    F.prelu: ("prelu", False),
 }
 
 _METHODS = {
@@ -150,6 +151,7 @@ _METHODS = {
     "tanh": ("tanh", False),
     "tanh_": ("tanh", True),
     "hardshrink": ("hardshrink", False),
+    "prelu": ("prelu", False),
 }
 
 # Operators such as ``torch.ops.aten.relu`` that have the canonical name of what they compute.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dis
 import inspect
+import linecache
 import operator
 import os
 import sys
 from collections.abc import Callable
+from itertools import islice
 from types import FrameType
 from typing import Any, Final
 
-import torch
+import torch.overrides
 from torch import Tensor, fx, nn
 
 from rewriter.layouts import layout_of
@@ -107,21 +109,29 @@ class _Value(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        asking = sys._getframe(1)
-        if asking.f_code.co_filename.startswith(_TORCH) or not _calls_isinstance(asking):
-            return _Value  # code in C would take it for the memory of a tensor
+        # Only who asks by isinstance is told Tensor: torch's own C++ would take the proxy for one.
+        if not _asks_for_the_kind(sys._getframe(1)):
+            return _Value
         if is_tensor(self.node):
             return Tensor
         raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
 
 
-def _calls_isinstance(frame: FrameType) -> bool:
-    start = list(frame.f_code.co_positions())[frame.f_lasti // 2][::2]
-    calls = (one for one in dis.get_instructions(frame.f_code) if one.argval == "isinstance")
-    return any(one.positions is not None and one.positions[::2] == start for one in calls)
-
-
 _TORCH: Final = torch.__path__[0] + os.sep
+_QUESTIONS: Final = (torch.is_tensor.__code__, torch.overrides.is_tensor_like.__code__)
+_MATCH_CLASS: Final = dis.opmap["MATCH_CLASS"]
+
+
+def _asks_for_the_kind(frame: FrameType) -> bool:
+    """Say whether code asks for the kind of a value, rather than torch when it is called with it."""
+    code = frame.f_code
+    if code in _QUESTIONS or code.co_code[frame.f_lasti] == _MATCH_CLASS:
+        return True
+    if code.co_filename.startswith(_TORCH):
+        return False
+    line, _, column, _ = next(islice(code.co_positions(), frame.f_lasti // 2, None))
+    text = linecache.getline(code.co_filename, line or 0).encode()[column or 0 :]
+    return not text or text.startswith(b"isinstance")
 
 
 def is_tensor(node: fx.Node) -> bool:
@@ -212,7 +222,13 @@ class _Tracer(fx.Tracer):
     def create_arg(self, a: Any) -> Any:
         """Give a node for a parameter or buffer, found by identity as in `getattr`."""
         name = self._tensors.of(a)
-        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+        if name is not None:
+            return self.create_node("get_attr", name, (), {})
+        if type(a) is Tensor:
+            node = self.create_node("get_attr", "a constant", (), {})
+            node.meta["value"] = a
+            return node
+        return super().create_arg(a)
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         """Record who made every function and method call."""

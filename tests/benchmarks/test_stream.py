@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
+from benchmarks import process_tree
 from benchmarks.process_tree import run
 from benchmarks.stream_checkpoint import make_checkpoint
 from benchmarks.stream_table import markdown
@@ -26,8 +28,18 @@ def test_the_checkpoint_is_sharded_finite_and_the_same_every_time(tmp_path: Path
         assert torch.isfinite(values).all(), key
 
 
-def test_the_memory_of_children_is_counted() -> None:
-    child = f"import time; block = bytearray({300 * MEGABYTE}); time.sleep(0.6)"
+def test_the_memory_of_children_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kilobytes, seen = process_tree._kilobytes, tmp_path / "seen"
+
+    def look(pid: int, file: str, name: str) -> int:
+        found = kilobytes(pid, file, name)
+        if file == "smaps_rollup" and found * 1024 > 300 * MEGABYTE:
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(process_tree, "_kilobytes", look)
+    waiting = f"any(time.sleep(0.01) or os.path.exists({str(seen)!r}) for _ in range(6000))"
+    child = f"import os, time; block = bytearray({300 * MEGABYTE}); {waiting}"
     program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     ran = run([sys.executable, "-c", program])
     assert ran.code == 0

@@ -121,7 +121,7 @@ def test_the_module_that_differs_is_named_for_every_target(target: str, tmp_path
 @pytest.mark.parametrize("target", ["onnx", "torchscript", "pt2"])
 def test_a_fault_behind_folded_norms_is_found(resnet, target: str, tmp_path: Path) -> None:
     model, specs = resnet
-    wrong = faulty(model, lambda model: model.layer3[0].conv2.weight[3].mul_(1.1))
+    wrong = faulty(model, lambda model: model.layer3[0].conv2.weight[3].mul_(2))
     path = tmp_path / TARGETS[target].filename
     TARGETS[target].export(wrong, specs, path)
     with pytest.raises(ValidationError, match=r"module 'layer3\.0\.conv2' \(aten\.convolution\)"):

@@ -141,13 +141,13 @@ def test_alpha_too_small_names_the_least(name, alpha, least):
 
 
 @pytest.mark.parametrize("name", activation_names())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(a=st.floats(-1e4, 1e4, width=32), b=st.floats(-1e4, 1e4, width=32), alpha=st.sampled_from([0.6, 1.0, 3.0]))
 def test_adversarial_function_is_monotone_and_zero_at_zero(name, a, b, alpha):
     g = adversarial(name, alpha)
     low, zero, high = g(torch.tensor([min(a, b), 0.0, max(a, b)])).tolist()
     assert zero == 0.0
-    assert low <= high
+    assert low <= high + 2e-6 * abs(high)  # each is exact to 1e-6, and neighbours may change places within that
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -32,7 +32,7 @@ def test_the_undefined_point_nearest_to_0_is_named(text, place):
 @pytest.mark.parametrize(
     "shape", ["1/({u})", "1/({u})**2", "atan(1/({u}))", "abs({u})/({u})", "sqrt(abs({u}))", "abs({u})**(1/3)"]
 )
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(at=INSIDE)
 def test_a_pole_a_jump_or_a_vertical_slope_is_found_wherever_it_is(shape, at):
     with pytest.raises(UsageError) as refusal:
@@ -42,7 +42,7 @@ def test_a_pole_a_jump_or_a_vertical_slope_is_found_wherever_it_is(shape, at):
 
 
 @pytest.mark.parametrize("shape", ["abs({u})", "relu({u})", "max({u},0.3)", "tanh(9*({u}))", "sqrt(1e-3+({u})**2)"])
-@settings(deadline=None, max_examples=8, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(at=INSIDE)
 def test_kinks_and_steep_smooth_places_are_allowed(shape, at):
     parse_expression(shape.format(u=f"x-({at})"), (x,))

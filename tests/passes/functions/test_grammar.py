@@ -1,7 +1,7 @@
 import mpmath
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passes.evaluation.symbols import variables, x
@@ -155,22 +155,19 @@ def refused_or_finite(text):
     assert len(lines) == 1
 
 
-quietly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-
-
-@settings(quietly, max_examples=300)
+@settings(derandomize=True, max_examples=300)
 @given(st.text())
 def test_any_text_is_refused_or_gives_a_finite_expression(text):
     refused_or_finite(text)
 
 
-@settings(quietly, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 @given(st.text(alphabet="x12.()*+-/_,e 0jpiexpsqrtlog", max_size=30))
 def test_any_text_of_the_grammars_own_letters_is_refused_or_finite(text):
     refused_or_finite(text)
 
 
-@settings(quietly, max_examples=120)
+@settings(derandomize=True, max_examples=120)
 @given(st.recursive(leaves, compound, max_leaves=12))
 def test_any_formula_is_refused_or_finite(text):
     refused_or_finite(text)

@@ -40,7 +40,7 @@ def expressions():
     return st.recursive(st.sampled_from(LEAVES), grow, max_leaves=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(expressions(), st.floats(-3, 3), st.floats(-3, 3))
 def test_program_agrees_with_mpmath(exactly, expression, a, b):
     program = compile_expression(expression, (x1, x2))

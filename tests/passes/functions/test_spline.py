@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from passes.functions.spline import Spline
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(low=st.floats(-50, -0.1), width=st.floats(0.2, 200), at=st.floats(0, 1))
 def test_spline_agrees_with_its_function_in_single_precision(low, width, at):
     spline = Spline(lambda u: torch.sin(u * 10 / width), low, low + width)

@@ -28,10 +28,9 @@ def test_calls_run_in_turn_and_warm_up_is_not_measured() -> None:
     assert [len(found.milliseconds) for found in times.values()] == [3, 3]
 
 
-def test_a_slow_call_takes_longer_than_a_fast_one() -> None:
-    times = interleave({"slow": lambda: time.sleep(0.02), "fast": lambda: None}, 3)
+def test_a_call_takes_at_least_as_long_as_it_sleeps() -> None:
+    times = interleave({"slow": lambda: time.sleep(0.02)}, 3)
     assert times["slow"].median >= 20
-    assert times["slow"].ratio_to(times["fast"]) > 1
 
 
 def test_percentiles_are_those_of_numpy() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewriter.calibration import read_calibration
@@ -19,8 +19,6 @@ from rewriter.errors import UsageError
 from tests.models.memory import forget_peak, needs_peaks, peak_kib
 
 ARRAYS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4), "y": np.arange(3)}
-
-fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def npy(array: np.ndarray[Any, Any]) -> bytes:
@@ -63,7 +61,6 @@ def require_read_or_refused(path: Path, content: bytes) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-@fuzzed
 @given(data=st.data())
 def test_changed_bytes_are_read_or_refused(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     members = [(f"{name}.npy", npy(array)) for name, array in ARRAYS.items()]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -19,8 +19,6 @@ from rewriter.errors import CheckpointError
 SHARDS = {"one.safetensors": {"a": torch.ones(2)}, "two.safetensors": {"b": torch.zeros(3), "c": torch.ones(1)}}
 MAP = {name: shard for shard, state in SHARDS.items() for name in state}
 INDEX = "model.safetensors.index.json"
-
-fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,6 @@ NAMES = st.sampled_from(
 ANYTHING = st.none() | st.integers() | st.lists(NAMES, max_size=2) | st.dictionaries(NAMES, NAMES, max_size=2) | NAMES
 
 
-@fuzzed
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "x\x1b"]), NAMES | ANYTHING, max_size=4) | ANYTHING)
 def test_any_weight_map_gives_the_shards_tensors_or_is_refused(folder: Path, weight_map: Any) -> None:
     index = write(folder, json.dumps({"metadata": {}, "weight_map": weight_map}))
@@ -66,7 +63,6 @@ def test_any_weight_map_gives_the_shards_tensors_or_is_refused(folder: Path, wei
     assert all(file.resolve().parent == folder.resolve() for file in files_of(index))
 
 
-@fuzzed
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: ("{" + text).encode()))
 def test_any_bytes_in_the_place_of_an_index_are_refused(folder: Path, content: bytes) -> None:
     with pytest.raises(CheckpointError):

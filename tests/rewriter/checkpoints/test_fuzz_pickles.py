@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.distributed import checkpoint as distributed
@@ -27,8 +27,6 @@ from rewriter.errors import CheckpointError
 REPOSITORY = Path(__file__).resolve().parents[3]
 STATE = {"a": torch.arange(6.0), "b": {"c": torch.ones(3, dtype=torch.int8)}}
 FORMATS = {"zip": True, "legacy": False}
-
-fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Touches:
@@ -154,7 +152,6 @@ def require_loaded_or_refused(content: bytes, path: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("new", FORMATS.values(), ids=FORMATS)
-@fuzzed
 @given(data=st.data())
 def test_changed_bytes_of_a_torch_file_are_read_or_refused(tmp_path: Path, new: bool, data: st.DataObject) -> None:
     content = bytearray(saved({"model": STATE["b"], "a": STATE["a"]}, new=new))
@@ -165,7 +162,6 @@ def test_changed_bytes_of_a_torch_file_are_read_or_refused(tmp_path: Path, new: 
 
 
 @pytest.mark.filterwarnings("error")
-@fuzzed
 @given(data=st.data())
 def test_a_changed_pickle_of_an_archive_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     source = zipfile.ZipFile(io.BytesIO(saved({"a": torch.ones(2)})))
@@ -177,7 +173,6 @@ def test_a_changed_pickle_of_an_archive_is_read_or_refused(tmp_path: Path, data:
     require_loaded_or_refused(with_pickle(bytes(content)), tmp_path / "model.pt")
 
 
-@fuzzed
 @given(data=st.data())
 def test_changed_bytes_of_distributed_metadata_are_read_or_refused(
     distributed_folder: Path, data: st.DataObject

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rewriter.checkpoints.reading import read_state_dict
@@ -27,8 +27,6 @@ ENTRIES = st.fixed_dictionaries(
     {"dtype": st.sampled_from(["F32", "I64", "F64", "U8", "F4", "F8_E4M3", "C64", "", None, []])},
     optional={"shape": SIZES, "data_offsets": SIZES, "more": NUMBERS},
 )
-
-fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def in_file(header: bytes, body: bytes = BODY, length: int | None = None) -> bytes:
@@ -51,13 +49,11 @@ def require_sound(content: bytes, path: Path) -> None:
         assert found[name].view(torch.uint8).tolist() == tensor.view(torch.uint8).tolist()
 
 
-@fuzzed
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "__metadata__", "x\x1b[31m\n"]), ENTRIES | NUMBERS | SIZES))
 def test_any_header_is_read_rightly_or_refused(tmp_path: Path, header: dict[str, Any]) -> None:
     require_sound(in_file(json.dumps(header).encode()), tmp_path / "model.safetensors")
 
 
-@fuzzed
 @given(name=st.sampled_from(["a", "b"]), field=st.sampled_from(["dtype", "shape", "data_offsets"]), data=st.data())
 def test_one_changed_field_is_read_rightly_or_refused(
     tmp_path: Path, name: str, field: str, data: st.DataObject
@@ -66,7 +62,6 @@ def test_one_changed_field_is_read_rightly_or_refused(
     require_sound(in_file(json.dumps(changed).encode()), tmp_path / "model.safetensors")
 
 
-@fuzzed
 @given(st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.binary(max_size=3)), min_size=1, max_size=4), st.data())
 def test_changed_bytes_are_read_rightly_or_refused(
     tmp_path: Path, changes: list[tuple[int, bytes]], data: st.DataObject
@@ -115,7 +110,6 @@ def test_each_trick_of_a_header_is_refused_by_its_reason(tmp_path: Path, content
         read_state_dict(tmp_path / "model.safetensors")
 
 
-@fuzzed
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b"\x00" * 8 + b"{")
@@ -123,7 +117,6 @@ def test_random_bytes_after_a_length_are_read_rightly_or_refused(tmp_path: Path,
     require_sound(in_file(b"{" + content), tmp_path / "model.safetensors")
 
 
-@fuzzed
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=8),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
@@ -146,7 +146,7 @@ def loads_or_is_refused(path: Path, content: bytes) -> None:
     assert all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in loaded.items())
 
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150)
 
 
 @FUZZ

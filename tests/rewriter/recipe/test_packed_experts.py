@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewriter.packed_experts import PackedExperts
@@ -13,7 +13,6 @@ from rewriter.recipe.widths import hidden_widths
 sizes = st.integers(1, 40)
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, st.integers(2, 4), st.sampled_from([None, 0, 1]), st.integers(0, 60), st.integers(0, 3))
 def test_the_matched_width_is_the_largest_whose_real_parameters_fit(
     experts: int, width: int, hidden: int, branches: int, half: int | None, coefficients: int, freed: int

@@ -40,7 +40,6 @@ def chains(draw: st.DrawFn) -> Chain:
     )
 
 
-@settings(deadline=None)
 @given(single_mlps())
 def test_a_single_mlp_gets_the_width_of_the_papers_formula_with_biases(chain: Chain) -> None:
     (hidden,), ((feed,),) = chain.hidden, chain.feeds
@@ -51,7 +50,6 @@ def test_a_single_mlp_gets_the_width_of_the_papers_formula_with_biases(chain: Ch
     assert hidden_widths(chain, RewriteOptions()) == ((expected,) if expected > 0 else None)
 
 
-@settings(deadline=None)
 @given(chains())
 def test_a_matched_chain_holds_its_budget_and_the_next_step_would_not(chain: Chain) -> None:
     widths = hidden_widths(chain, RewriteOptions())
@@ -65,7 +63,6 @@ def test_a_matched_chain_holds_its_budget_and_the_next_step_would_not(chain: Cha
     assert step is None or not chain.fits(step)
 
 
-@settings(deadline=None)
 @given(single_mlps(), st.sampled_from([8, 16, 64]))
 def test_a_multiple_rounds_the_matched_width_down(chain: Chain, multiple: int) -> None:
     exact = hidden_widths(chain, RewriteOptions())
@@ -104,7 +101,7 @@ def test_nothing_is_chosen_when_nothing_fits(chain: Chain, width: Any) -> None:
     assert hidden_widths(chain, RewriteOptions(width=width)) is None
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.integers(1, 40),
     st.integers(8, 80),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,9 +18,7 @@ import rewriter
 
 METHODS: dict[str, dict[str, Any]] = {"hdfgd": {}, "sa": {}, "ga": {}, "swap": {}, "eafo": {}}
 
-fuzzed = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+fuzzed = settings(max_examples=60)
 
 
 class Sites(nn.Module):

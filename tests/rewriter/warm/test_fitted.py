@@ -36,12 +36,21 @@ def _error(model: nn.Module) -> float:
         return float((model(unseen) - expected).norm() / expected.norm())
 
 
+@pytest.fixture(autouse=True, params=["float32", "bfloat16"])
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both precisions on every machine: which one it multiplies faster in is measured, and may change between runs."""
+    monkeypatch.setattr("rewriter.warm.warming.faster_precision", lambda device: request.param)
+
+
 def test_each_stage_brings_the_outputs_nearer_to_the_original() -> None:
-    random = rewriter.rewrite(_model(), "hdfgd")
-    errors = [_error(r.model) for r in (random, _warmed(None), _warmed(_inputs(), warm_steps=0))]
-    errors.append(_error(_warmed(_inputs(batches=20), warm_steps=60).model))
-    assert errors == sorted(errors, reverse=True)
-    assert errors[2] < 0.75 * errors[1]
+    given = _inputs(batches=20)
+    random = rewriter.rewrite(_model(), "hdfgd", terms=2)
+    stages = [random, _warmed(None), _warmed(given, warm_steps=0), _warmed(given, warm_steps=200)]
+    assert {stage.recipe.sites[0].placement.function for stage in stages} == {"gelu/2"}
+    drawn, copied, refitted, distilled = (_error(stage.model) for stage in stages)
+    assert copied < 0.75 * drawn
+    assert refitted < 0.5 * copied
+    assert distilled < 0.95 * refitted
 
 
 def test_the_report_has_the_errors_of_sites_and_outputs() -> None:
