@@ -67,9 +67,9 @@ def trace_children(names: ModuleNames, path: str, untraced: list[Untraced]) -> t
 
 def _trace_module(names: ModuleNames, path: str, untraced: list[Untraced]) -> tuple[TracedGraph, ...]:
     module = names.modules[path]
-    tracer = _Tracer(names, path)
     try:
         with untouched(module), without_fast_path():
+            tracer = _Tracer(names, path)  # it knows the buffers that the module has now
             graph = tracer.trace(module)
     except Exception as error:  # a user's forward may raise anything when it is given proxies
         untraced.append(Untraced(path, type(module).__name__, reason(error)))
