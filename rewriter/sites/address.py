@@ -6,7 +6,7 @@ import copy
 import dis
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType
@@ -93,6 +93,7 @@ class Addresses:
         self, trace: Trace, traced: TracedGraph, regions: Regions, names: dict[tuple[str, object], str]
     ) -> None:
         self._trace, self._traced, self._regions, self._given = trace, traced, regions, names
+        self._parts = {node for region in regions.by_exit.values() for node in region.nodes}
         self._at_place: dict[tuple[Run, int, int], set[fx.Node]] = defaultdict(set)
         self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
         self._readers: dict[tuple[Run, int], SourceReader] = {}
@@ -106,8 +107,8 @@ class Addresses:
                 place = (call.places[0].code, call.places[0].instruction) if call.places else call.graph_node
                 self._callers[call.path].add((self.canonical(call.owner), place or call.index))
 
-    def of(self, region: Region) -> Ways:
-        """Give the ways to replace an activation."""
+    def of(self, region: Region, *, in_code: bool = False) -> Ways:
+        """Give the ways to replace an activation, or those in code alone."""
         modules: list[Candidate] = []
         call = self._traced.calls[region.exit]
         run = call.run
@@ -123,6 +124,7 @@ class Addresses:
                 modules.insert(0, Candidate(module))
             run = run.call.run
             runs.append(run)
+        modules = [] if in_code else modules
         return Ways(self.canonical(call.owner), modules, lambda: [c for r in runs for c in self._in_code(r, region)])
 
     def canonical(self, owner: str) -> str:
@@ -154,8 +156,8 @@ class Addresses:
     def _module(self, call: Call) -> ActivationAddress | None:
         """Give the address of an activation whose module only this call reaches under its name."""
         inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
-        if not call.alone or not inside or call.path is None:  # another module names its argument in its own way
-            return None
+        if not call.alone or not call.plain or not inside or call.path is None:
+            return None  # another module takes one value, and names it in its own way
         owner = self.canonical(call.owner)
         path = f"{owner}.{call.path.removeprefix(f'{call.owner}.')}" if owner else call.path
         return ActivationAddress(owner, call.index, path)
@@ -191,7 +193,7 @@ class Addresses:
                 whys += [] if place.code.co_filename.startswith(_TORCH) else [f"it is called where {method}"]
                 continue
             others = self._at_place[run, place.activation, place.instruction] - self._shown_at(run, place)
-            if others:
+            if others or any(self._others(node, run, place) for node in region.nodes):
                 whys.append(f"{place.code.co_qualname} computes more than the activation in one place")
                 continue
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
@@ -204,7 +206,7 @@ class Addresses:
             here = self._at_place[run, place.activation, place.instruction]
             turns = {self._turns[node, run, place.activation] for node in region.nodes if node in here}
             reader = self._reader(run, place, method)
-            found = reader.read(region, "", several=len(turns) > 1)
+            found = reader.read(region, "formula", several=len(turns) > 1)
             if isinstance(found, str):
                 whys.append(found)
                 continue
@@ -232,6 +234,12 @@ class Addresses:
         name = self._name(run, region, ("node", exit))
         code = CallInGraph(node=exit, operand=operands[0].name, name=name)
         return ActivationAddress(self.canonical(run.path), calls[-1].index, None, code=code)
+
+    def _others(self, node: fx.Node, run: Run, scope: Place) -> set[fx.Node]:
+        """Give what is computed at the place of a call, in one activation of code, and is no part of an activation."""
+        places = [one for one in self._places(node, run)[0] if one.activation == scope.activation]
+        here = {other for one in places for other in self._at_place[run, one.activation, one.instruction]}
+        return {other for other in here if other not in self._parts and not self._regions.is_static(other)}
 
     def _shown_at(self, run: Run, place: Place) -> set[fx.Node]:
         """Give the calls of all activations that are computed at one place."""
@@ -283,12 +291,15 @@ def _is_pure(code: CodeType) -> bool:
     return "training" not in code.co_names and all(one.opname not in _STORES for one in dis.get_instructions(code))
 
 
-def settled(ways: dict[Region, Ways], producers: dict[Region, str]) -> dict[Region, ActivationAddress | str]:
+def settled(
+    ways: dict[Region, Ways], producers: dict[Region, str], refused: Set[Region]
+) -> dict[Region, ActivationAddress | str]:
     """Choose an address for every activation, so that no replacement serves the activations of several layers.
 
     Args:
         ways: the ways to replace each, refused activations included.
         producers: what feeds each; a refused one is fed by nothing that another is fed by.
+        refused: the activations that cannot be replaced; a loop with one of them stays as it is.
 
     Returns:
         The addresses, or why there is none.
@@ -303,7 +314,8 @@ def settled(ways: dict[Region, Ways], producers: dict[Region, str]) -> dict[Regi
     result: dict[Region, ActivationAddress | str] = {}
     for region, found in ways.items():
         address = chosen[region] or _alone(found.known, sharing, producers)
-        turns = (_in_turn(region, c, sharing[_key(c.address)], ways, producers) for c in found.known)
+        whole = (c for c in found.known if refused.isdisjoint(sharing[_key(c.address)]))
+        turns = (_in_turn(region, c, sharing[_key(c.address)], ways, producers) for c in whole)
         address = address or next((one for one in turns if one is not None), None)
         where = found.known[-1].address.path if found.known else ""
         result[region] = address or f"{where} serves several layers, which one replacement would tie together"

@@ -36,9 +36,14 @@ class Matches:
     misses: tuple[Miss, ...]
 
 
-def match(trace: Trace) -> Matches:
-    """Find the sites of a traced model; nothing in it is changed."""
-    matcher = _Matcher(trace)
+def match(trace: Trace, *, in_code: bool = False) -> Matches:
+    """Find the sites of a traced model; nothing in it is changed.
+
+    Args:
+        trace: the traced model.
+        in_code: look for activations in modules' own code also where they could be replaced as attributes.
+    """
+    matcher = _Matcher(trace, in_code=in_code)
     found = matcher.experts(trace)
     sites = [one for one in found if isinstance(one, Site)]
     misses = {one.path: one for one in found if isinstance(one, Miss)}
@@ -76,7 +81,8 @@ class _Found:
 
 
 class _Matcher:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, in_code: bool) -> None:
+        self._in_code = in_code
         self.known: dict[str, Activation | str] = {}
         self.names: dict[tuple[str, object], str] = {}
         self._names = trace.names
@@ -89,7 +95,7 @@ class _Matcher:
 
     def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
-        ways = addresses.of(region)
+        ways = addresses.of(region, in_code=self._in_code)
         try:
             if not region.named and not self._is_hidden(operations, region):
                 return
@@ -173,7 +179,7 @@ class _Matcher:
         """Give every site its address; drop what would be tied together, demote what is called elsewhere."""
         together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
         misses = list(self._misses)
-        for region, address in settled(self._ways, self._producers).items():
+        for region, address in settled(self._ways, self._producers, self._ways.keys() - self._found.keys()).items():
             if region not in self._found:
                 continue
             if isinstance(address, str):

@@ -143,7 +143,8 @@ class Recorder:
         if caller is None:
             return self._own_code(Run("", module), forward, args, kwargs)
         path, alone = self._names.called_as(module, caller)
-        call = Call(caller, caller.calls, self._places.here(), module, path, alone, caller.graph_node)
+        plain = len(args) == 1 and not kwargs
+        call = Call(caller, caller.calls, self._places.here(), module, path, alone, plain, caller.graph_node)
         caller.calls += 1
         if type(module) in self._opaque:
             self._untraced.setdefault(path, Untraced(path, type(module).__name__, self._opaque[type(module)]))
