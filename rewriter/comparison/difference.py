@@ -11,6 +11,7 @@ from rewriter.comparison.original import Original, Weights
 from rewriter.comparison.outputs import WHOLE, relative_errors
 from rewriter.comparison.tensors import Names, TensorChange, changes_of_shape, compare_names
 from rewriter.recipe import Recipe, SiteRecord
+from rewriter.surgery.placed import placed
 
 
 class SiteDifference(BaseModel):
@@ -80,7 +81,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
     errors: dict[str, float | None] = {}
     if inputs is not None and original.weights != "none":
         errors = relative_errors(original.model, rewritten, [*places.values(), WHOLE], inputs)
-    tensors = _by_site(recipe, changes_of_shape(before, after))
+    tensors = _by_site(recipe, changes_of_shape(before, after), rewritten)
     return Difference(
         method=recipe.method,
         original_weights=original.weights,
@@ -112,18 +113,22 @@ def _measured_at(site: SiteRecord, recipe: Recipe) -> str:
     return site.module if site.module is not None else site.owner
 
 
-def _by_site(recipe: Recipe, changes: list[TensorChange]) -> dict[str, list[TensorChange]]:
+def _by_site(recipe: Recipe, changes: list[TensorChange], rewritten: nn.Module) -> dict[str, list[TensorChange]]:
     """Give every change to the site whose layers or function it belongs to, or stands nearest to."""
     found: dict[str, list[TensorChange]] = {site.path: [] for site in recipe.sites}
+    paths = {
+        site.path: [
+            path
+            for path in (site.producer, site.partner, site.consumer, placed(rewritten, site), site.path)
+            if path is not None
+        ]
+        for site in recipe.sites
+    }
     for change in changes:
         parts = change.name.split(".")
-        nearest = max(recipe.sites, key=lambda site: max(_shared(parts, path) for path in _paths(site)))
-        found[nearest.path].append(change)
+        nearest = max(paths, key=lambda site: max(_shared(parts, path) for path in paths[site]))
+        found[nearest].append(change)
     return found
-
-
-def _paths(site: SiteRecord) -> list[str]:
-    return [path for path in (site.producer, site.partner, site.consumer, site.module, site.path) if path is not None]
 
 
 def _shared(parts: list[str], path: str) -> int:
