@@ -1,4 +1,4 @@
-"""The difference that a rewrite made: per site, per tensor, and in what the model computes."""
+"""The difference that a rewrite made: per site, in the source, per tensor, and in what the model computes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from rewriter.comparison.original import Original, Weights
 from rewriter.comparison.outputs import WHOLE, relative_errors
+from rewriter.comparison.source import SourceChange, source_changes
 from rewriter.comparison.tensors import Names, TensorChange, changes_of_shape, compare_names
 from rewriter.recipe import Recipe, SiteRecord
 from rewriter.surgery.placed import placed
@@ -47,6 +48,7 @@ class Difference(BaseModel):
         method: of the rewrite.
         original_weights: what the rewritten model is compared with; ``none``: with the structure alone.
         sites: in order of depth.
+        source: what changed in the code of modules that call their activations themselves.
         names: of the tensors, by what became of them.
         parameters_before: of the whole model.
         parameters_after: the same after the rewrite.
@@ -58,6 +60,7 @@ class Difference(BaseModel):
     method: str
     original_weights: Weights
     sites: tuple[SiteDifference, ...]
+    source: tuple[SourceChange, ...]
     names: Names
     parameters_before: int
     parameters_after: int
@@ -74,6 +77,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
         inputs: a tensor, a tuple of arguments or a dict of keyword arguments that both models are run on.
 
     Raises:
+        UsageError: the recipe was made for other code than the original's.
         ValidationError: a model cannot be run on the inputs.
     """
     before, after = original.model.state_dict(), rewritten.state_dict()
@@ -98,6 +102,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
             )
             for site in recipe.sites
         ),
+        source=source_changes(original.model, rewritten, recipe),
         names=compare_names(before, after),
         parameters_before=recipe.parameters_before,
         parameters_after=recipe.parameters_after,
