@@ -95,6 +95,8 @@ class FakeRun:
 
     def _put_fakes(self) -> None:
         for path, module in self._model.named_modules():
+            if "_parameters" not in vars(module):  # a scripted module
+                continue
             for registry in (module._parameters, module._buffers):
                 for name, weight in registry.items():
                     if weight is not None:
