@@ -125,7 +125,13 @@ class Addresses:
             run = run.call.run
             runs.append(run)
         modules = [] if in_code else modules
-        return Ways(self.canonical(call.owner), modules, lambda: [c for r in runs for c in self._in_code(r, region)])
+
+        def look() -> list[Candidate | str]:
+            found = [one for one_run in runs for one in self._in_code(one_run, region)]
+            attribute = (isinstance(one, Candidate) and one.address.module is not None for one in found)
+            return [one for one, held in zip(found, attribute, strict=True) if not (in_code and held)]
+
+        return Ways(self.canonical(call.owner), modules, look)
 
     def canonical(self, owner: str) -> str:
         """Give the first path of the module at a path."""
