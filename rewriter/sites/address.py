@@ -223,8 +223,8 @@ class Addresses:
             name = self._name(run, region, (found.method, found.expression))
             address = ActivationAddress(owner, index, None, code=found.model_copy(update={"name": name}))
             yield Candidate(address, (run, place.activation) if reader.is_steady(region) else None)
-            return
-        yield whys[0] if whys else "the trace has not seen where it is called"
+        if whys or not places:
+            yield whys[0] if whys else "the trace has not seen where it is called"
 
     def _in_graph(self, run: Run, module: fx.GraphModule, region: Region) -> ActivationAddress | None:
         calls = [self._traced.calls[node] for node in region.nodes]

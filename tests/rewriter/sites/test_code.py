@@ -248,7 +248,6 @@ def test_a_function_that_is_no_method_is_a_miss_that_names_it() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="only the innermost method is tried, though its calls could give way one by one")
 def test_a_method_that_serves_two_layers_gives_way_where_it_is_called() -> None:
     class Own(WrittenMLP):
         def activate(self, h: Tensor) -> Tensor:
