@@ -19,6 +19,7 @@ from rewriter.tracing.source import Method
 
 Span = tuple[int, int, int, int]
 _Position = tuple[int, int, int, int]
+_NAME: Any = Field(pattern=r"^[A-Za-z_]\w*$")
 
 
 class CallInCode(BaseModel):
@@ -44,7 +45,7 @@ class CallInCode(BaseModel):
     expression: Span
     operand: Span
     assigned: str = ""
-    name: str
+    name: str = _NAME
     turn: int | None = Field(default=None, ge=0, lt=2**16)
     text: str
 
@@ -62,7 +63,7 @@ class CallInGraph(BaseModel):
 
     node: str
     operand: str
-    name: str
+    name: str = _NAME
 
 
 class SourceReader:
@@ -117,6 +118,8 @@ class SourceReader:
         )
         if not inside and region.overwrites:
             return "its formula overwrites values on the way"
+        if (argument := self._argument(region, operand)) is not None:
+            return f"its formula reads {argument}, which may be another the next time"
         return CallInCode(
             method=self._method.attribute,
             digest=self._method.digest,
@@ -126,6 +129,19 @@ class SourceReader:
             name=name,
             text=" ".join(ast.unparse(expression).split())[:200],
         )
+
+    def _argument(self, region: Region, operand: ast.expr) -> str | None:
+        """Name an argument of the method that the expressions of a region read beside its input, or give None."""
+        expressions = [self._expressions[node] for node in region.nodes]
+        arguments = {one.arg for one in ast.walk(self._method.tree.args) if isinstance(one, ast.arg)} - {self._self()}
+        kept = set(ast.walk(operand))
+        for expression in expressions:
+            for part in ast.walk(expression) if expression is not None else ():
+                if not isinstance(part, ast.Name) or part in kept or ast.dump(part) == ast.dump(operand):
+                    continue
+                if part.id in arguments and not any(value in expressions for value in self._assigned(part.id) if value):
+                    return part.id
+        return None
 
     def attribute(self, region: Region) -> str | None:
         """Name the attribute of the module that holds the function which is called with the input alone, or None."""
@@ -156,9 +172,14 @@ class SourceReader:
         return all(map(self._is_fixed, tests))
 
     def _asked_around(self, expression: ast.AST) -> Iterator[ast.AST]:
+        """Yield the parts of what is asked before an expression is computed: around it, and to leave ahead of it."""
         for node in self._around(expression):
             if isinstance(node, ast.If | ast.IfExp | ast.While):
                 yield from ast.walk(node.test)
+        ahead = (one for one in ast.walk(self._method.tree) if isinstance(one, ast.If))
+        for one in (one for one in ahead if _position(one)[2:] <= _position(expression)[:2]):
+            if any(isinstance(inner, ast.Return | ast.Continue | ast.Break) for inner in ast.walk(one)):
+                yield from ast.walk(one.test)
 
     def _around(self, expression: ast.AST) -> Iterator[ast.AST]:
         node: ast.AST | None = expression
@@ -260,13 +281,7 @@ class SourceReader:
         return False
 
     def _assigned(self, name: str) -> list[ast.expr | None]:
-        found: list[ast.expr | None] = []
-        for node in ast.walk(self._method.tree):
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-                parent = self._parents[node]
-                found.append(parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None)
-        arguments = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.arg) and one.arg == name]
-        return [*found, *(None for _ in arguments)]
+        return _assignments(self._method.tree).get(name, [])
 
     def _resolved(self, part: ast.expr) -> tuple[bool, Any]:
         """Look up a name that is not local, or an attribute of the module or of an imported one."""
@@ -328,6 +343,20 @@ def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None,
 @lru_cache(maxsize=256)
 def _parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
     return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+
+
+@lru_cache(maxsize=256)
+def _assignments(tree: ast.AST) -> dict[str, list[ast.expr | None]]:
+    """List what is assigned to every local name; None for what is no assignment of its own."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            parent = _parents(tree)[node]
+            value = parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None
+            found.setdefault(node.id, []).append(value)
+        elif isinstance(node, ast.arg):
+            found.setdefault(node.arg, []).append(None)
+    return found
 
 
 @lru_cache(maxsize=256)

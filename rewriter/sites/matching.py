@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Candidate, settled
+from rewriter.sites.address import Addresses, Ways, settled
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -36,9 +36,14 @@ class Matches:
     misses: tuple[Miss, ...]
 
 
-def match(trace: Trace) -> Matches:
-    """Find the sites of a traced model; nothing in it is changed."""
-    matcher = _Matcher(trace)
+def match(trace: Trace, *, in_code: bool = False) -> Matches:
+    """Find the sites of a traced model; nothing in it is changed.
+
+    Args:
+        trace: the traced model.
+        in_code: look for activations in modules' own code also where they could be replaced as attributes.
+    """
+    matcher = _Matcher(trace, in_code=in_code)
     found = matcher.experts(trace)
     sites = [one for one in found if isinstance(one, Site)]
     misses = {one.path: one for one in found if isinstance(one, Miss)}
@@ -76,31 +81,31 @@ class _Found:
 
 
 class _Matcher:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, in_code: bool) -> None:
+        self._in_code = in_code
         self.known: dict[str, Activation | str] = {}
         self.names: dict[tuple[str, object], str] = {}
         self._names = trace.names
         self._depths = depths(trace)
         self._obstacles = Obstacles(trace)
         self._found: dict[Region, _Found] = {}
-        self._ways: dict[Region, list[Candidate]] = {}
+        self._ways: dict[Region, Ways] = {}
         self._producers: dict[Region, str] = {}
         self._misses: list[Miss] = []
 
     def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
-        ways: list[Candidate] = []
+        ways = addresses.of(region, in_code=self._in_code)
         try:
             if not region.named and not self._is_hidden(operations, region):
                 return
-            ways, why = addresses.of(region)
             found = self._site(operations, region)
-            if not ways:
-                raise NoSiteHereError(why)
+            if ways.path is None:
+                raise NoSiteHereError(ways.obstacle)
         except NoSiteHereError as refusal:
             self._ways[region] = ways
             self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
-            path = ways[0].address.path if ways else addresses.shown(region.exit)
+            path = ways.path or addresses.shown(region.exit)
             self._misses.append(Miss(path, str(region.activation), str(refusal)))
             return
         self._found[region], self._ways[region] = found, ways
@@ -174,16 +179,17 @@ class _Matcher:
         """Give every site its address; drop what would be tied together, demote what is called elsewhere."""
         together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
         misses = list(self._misses)
-        for region, address in settled(self._ways, self._producers).items():
+        for region, address in settled(self._ways, self._producers, self._ways.keys() - self._found.keys()).items():
             if region not in self._found:
                 continue
             if isinstance(address, str):
-                shown = self._ways[region][-1].address.path
+                shown = self._ways[region].known[-1].address.path
                 misses.append(Miss(shown, str(region.activation), address))
                 continue
             found = self._found[region]
-            first = next((one for one in together if replace(one, call=0) == replace(address, call=0)), address)
-            together[first].append(replace(found, site=replace(found.site, address=first)))
+            among = together[replace(address, call=0)]  # of several calls of one the first gives its position
+            first = among[0].site.address if among else address
+            among.append(replace(found, site=replace(found.site, address=first)))
         return [self._settled(found) for found in together.values()], misses
 
     def _settled(self, found: list[_Found]) -> Site:

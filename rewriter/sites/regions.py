@@ -136,15 +136,21 @@ class Regions:
     def _region(self, exit: fx.Node) -> Region | None:
         entry = self._nearest(exit)
         nodes = self._between(entry, exit)
-        while is_copy(exit) and len(nodes) > 1:
-            exit = self._varying(exit)
-            nodes = self._between(entry, exit)
-        while len(nodes) > 1 and is_copy(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
+        exit, nodes = self._without_copies(entry, exit, nodes)
+        while len(nodes) > 1 and _keeps_values(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
         known = [node for node in nodes if self.activation_of(node) is not None]
         if not known and all(is_linear(node) or self.rescales(node) for node in nodes):
             return None
         return self._named(entry, exit, nodes, named=bool(known))
+
+    def _without_copies(
+        self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...]
+    ) -> tuple[fx.Node, tuple[fx.Node, ...]]:
+        while _keeps_values(exit) and len(nodes) > 1:
+            exit = self._varying(exit)
+            nodes = self._between(entry, exit)
+        return exit, nodes
 
     def _named(self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...], *, named: bool) -> Region:
         whole: Region | None = None
@@ -168,7 +174,7 @@ class Regions:
         yield entry, exit, nodes
         while len(nodes) > 1 and self.rescales(exit):
             exit = self._varying(exit)
-            nodes = self._between(entry, exit)
+            exit, nodes = self._without_copies(entry, exit, self._between(entry, exit))
             yield entry, exit, nodes
         while len(nodes) > 1 and self.rescales(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
@@ -340,6 +346,11 @@ class Regions:
     def _module(self, node: fx.Node) -> nn.Module | None:
         call = self._traced.calls.get(node)
         return call.module if call is not None else None
+
+
+def _keeps_values(node: fx.Node) -> bool:
+    """Say whether a node copies a value, or scales it by 1, which may be another number the next time."""
+    return is_copy(node) or (scales(node) and any(value == 1 for value in node.args if isinstance(value, int | float)))
 
 
 class _Word(str):

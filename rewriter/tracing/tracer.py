@@ -88,7 +88,8 @@ def _adopted(module: fx.GraphModule) -> TracedGraph:
     for index, node in enumerate(n for n in module.graph.nodes if n.op.startswith("call_")):
         called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         path = str(node.target) if called is not None else None
-        calls[node] = Call(run, index, (), called, path, graph_node=node.name)
+        plain = len(node.args) == 1 and not node.kwargs
+        calls[node] = Call(run, index, (), called, path, plain=plain, graph_node=node.name)
     return TracedGraph("", module.graph, calls, [run])
 
 
@@ -271,7 +272,8 @@ class _Tracer(fx.Tracer):
         """Trace into ``m``, or make it a leaf when its code cannot be traced."""
         caller = self._running[-1]
         path, alone = self._names.called_as(m, caller)
-        call = Call(caller, caller.calls, self._places.here(), m, path, alone, caller.graph_node)
+        plain = len(args) == 1 and not kwargs
+        call = Call(caller, caller.calls, self._places.here(), m, path, alone, plain, caller.graph_node)
         caller.calls += 1
         if self.is_leaf_module(m, path):
             return self._leaf(call, args, kwargs)
