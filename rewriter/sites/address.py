@@ -69,6 +69,14 @@ class Ways:
         return found[0].address.path if found else None
 
     @property
+    def shared(self) -> str:
+        """A path to show where several layers share all ways: in code, if there is one there."""
+        paths = [c.address.path for c in self.known if c.address.code is not None] or [
+            c.address.path for c in self.known
+        ]
+        return paths[0] if paths else ""
+
+    @property
     def obstacle(self) -> str:
         """Why there is no way in code."""
         return next((found for found in self._look() if isinstance(found, str)), "")
@@ -323,8 +331,7 @@ def settled(
         whole = (c for c in found.known if refused.isdisjoint(sharing[_key(c.address)]))
         turns = (_in_turn(region, c, sharing[_key(c.address)], ways, producers) for c in whole)
         address = address or next((one for one in turns if one is not None), None)
-        where = found.known[-1].address.path if found.known else ""
-        result[region] = address or f"{where} serves several layers, which one replacement would tie together"
+        result[region] = address or f"{found.shared} serves several layers, which one replacement would tie together"
     return result
 
 
