@@ -54,10 +54,13 @@ def match(trace: Trace, *, in_code: bool = False) -> Matches:
         addresses = Addresses(trace, traced, regions, matcher.names)
         for node in traced.graph.nodes:
             region = regions.by_exit.get(node)
-            if regions.is_static(node) and (parameter := regions.activation_of(node)) is not None:
-                why = PARAMETER.because(operations.describe(node.all_input_nodes[0]))
+            if (alone := regions.activation_of(node)) is not None and not regions.is_varying(node):
+                static = regions.is_static(node)
+                why = (
+                    PARAMETER.because(operations.describe(node.all_input_nodes[0])) if static else "it takes two values"
+                )
                 path = addresses.shown(node)
-                misses.setdefault(path, Miss(path, str(parameter), why))
+                misses.setdefault(path, Miss(path, str(alone), why))
             if is_softmax(operations, node):
                 misses.setdefault(addresses.shown(node), Miss(addresses.shown(node), "softmax", SOFTMAX.reason))
             if region is not None and traced.calls[node].owner not in inside:

@@ -90,6 +90,10 @@ class Regions:
         """Say whether a value is computed from parameters, buffers and constants alone."""
         return node in self._static
 
+    def is_varying(self, node: fx.Node) -> bool:
+        """Say whether a value is an elementwise function of another one."""
+        return node in self._root
+
     def activation_of(self, node: fx.Node) -> Activation | None:
         """Give the activation that one call computes by its name, or None."""
         call = self._traced.calls.get(node)
