@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from rewriter.tracing.own_forward import NotRewritableError, own_forward
 from torch import Tensor, nn
 
 import rewriter
 from rewriter.tracing import trace
-from rewriter.tracing.own_forward import NotRewritableError, own_forward
 
 
 class Fuse(nn.Module):

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from rewriter.tracing.named_functions import activation_functions
 from torch import Tensor, nn
 
 import rewriter
-from rewriter.tracing.named_functions import activation_functions
 
 
 def written_out_gelu(x: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
 from torch import Tensor, fx, nn
 
 from rewriter.tracing import trace
-from rewriter.tracing.own_forward import NotRewritableError, call_nodes, own_forward
 
 
 class Block(nn.Module):
