@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rewriter.checkpoints.listing import count_and_name
 from rewriter.cli.arguments import CheckpointOption, FolderArgument, JsonOption, TrustPickleOption
@@ -12,6 +14,7 @@ from rewriter.cli.opening import open_folder, warn_of_trust
 from rewriter.cli.output import console, print_json
 from rewriter.comparison import Difference, compare, find_original
 from rewriter.comparison.difference import SiteDifference
+from rewriter.comparison.source import SourceChange
 from rewriter.comparison.tensors import TensorChange
 from rewriter.sources.inputs import example_inputs
 
@@ -23,6 +26,8 @@ _AGAINST: Final = {
     "none": "no original weights, so structure alone: give them with --checkpoint",
 }
 
+_COLOURS: Final = {"-": "red", "+": "green", "@": "dim"}
+
 
 def diff_command(
     directory: FolderArgument,
@@ -30,7 +35,7 @@ def diff_command(
     trust_pickle: TrustPickleOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what DIR's model is against the original: sites, shapes, parameters, errors of the outputs."""
+    """Show what DIR's model is against the original: sites, shapes, source, parameters, errors of the outputs."""
     to, progress = console(as_json), console(as_json=True)
     with progress.status(f"restoring {directory}"):
         opened = open_folder(directory)
@@ -44,6 +49,8 @@ def diff_command(
         print_json(difference)
         return
     to.print(_table(difference))
+    for change in difference.source:
+        _show_source(to, change)
     names = difference.names
     to.print(
         count_and_name(
@@ -80,6 +87,15 @@ def _table(difference: Difference) -> Table:
             _shown(site.error),
         )
     return table
+
+
+def _show_source(to: Console, change: SourceChange) -> None:
+    where = "nodes of its graph" if change.module is None else f"{change.module}, line {change.first_line}"
+    paths = [path or "(model)" for path in change.paths]
+    modules = count_and_name({"module" if len(paths) == 1 else "modules": paths})
+    to.print(f"{change.class_name}.{change.method}, {where}, in {modules}", soft_wrap=True)
+    for line in change.diff:
+        to.print(Text(line, style=_COLOURS.get(line[0], "")), soft_wrap=True)
 
 
 def _changes(site: SiteDifference) -> str:

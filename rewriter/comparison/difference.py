@@ -1,4 +1,4 @@
-"""The difference that a rewrite made: per site, per tensor, and in what the model computes."""
+"""The difference that a rewrite made: per site, in the source, per tensor, and in what the model computes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import nn
 
 from rewriter.comparison.original import Original, Weights
 from rewriter.comparison.outputs import WHOLE, relative_errors
+from rewriter.comparison.source import SourceChange, source_changes
 from rewriter.comparison.tensors import Names, TensorChange, changes_of_shape, compare_names
 from rewriter.recipe import Recipe, SiteRecord
+from rewriter.surgery.placed import placed
 
 
 class SiteDifference(BaseModel):
@@ -46,6 +48,7 @@ class Difference(BaseModel):
         method: of the rewrite.
         original_weights: what the rewritten model is compared with; ``none``: with the structure alone.
         sites: in order of depth.
+        source: what changed in the code of modules that call their activations themselves.
         names: of the tensors, by what became of them.
         parameters_before: of the whole model.
         parameters_after: the same after the rewrite.
@@ -57,6 +60,7 @@ class Difference(BaseModel):
     method: str
     original_weights: Weights
     sites: tuple[SiteDifference, ...]
+    source: tuple[SourceChange, ...]
     names: Names
     parameters_before: int
     parameters_after: int
@@ -73,6 +77,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
         inputs: a tensor, a tuple of arguments or a dict of keyword arguments that both models are run on.
 
     Raises:
+        UsageError: the recipe was made for other code than the original's.
         ValidationError: a model cannot be run on the inputs.
     """
     before, after = original.model.state_dict(), rewritten.state_dict()
@@ -80,7 +85,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
     errors: dict[str, float | None] = {}
     if inputs is not None and original.weights != "none":
         errors = relative_errors(original.model, rewritten, [*places.values(), WHOLE], inputs)
-    tensors = _by_site(recipe, changes_of_shape(before, after))
+    tensors = _by_site(recipe, changes_of_shape(before, after), rewritten)
     return Difference(
         method=recipe.method,
         original_weights=original.weights,
@@ -97,6 +102,7 @@ def compare(original: Original, rewritten: nn.Module, recipe: Recipe, inputs: An
             )
             for site in recipe.sites
         ),
+        source=source_changes(original.model, rewritten, recipe),
         names=compare_names(before, after),
         parameters_before=recipe.parameters_before,
         parameters_after=recipe.parameters_after,
@@ -112,18 +118,22 @@ def _measured_at(site: SiteRecord, recipe: Recipe) -> str:
     return site.module if site.module is not None else site.owner
 
 
-def _by_site(recipe: Recipe, changes: list[TensorChange]) -> dict[str, list[TensorChange]]:
+def _by_site(recipe: Recipe, changes: list[TensorChange], rewritten: nn.Module) -> dict[str, list[TensorChange]]:
     """Give every change to the site whose layers or function it belongs to, or stands nearest to."""
     found: dict[str, list[TensorChange]] = {site.path: [] for site in recipe.sites}
+    paths = {
+        site.path: [
+            path
+            for path in (site.producer, site.partner, site.consumer, placed(rewritten, site), site.path)
+            if path is not None
+        ]
+        for site in recipe.sites
+    }
     for change in changes:
         parts = change.name.split(".")
-        nearest = max(recipe.sites, key=lambda site: max(_shared(parts, path) for path in _paths(site)))
-        found[nearest.path].append(change)
+        nearest = max(paths, key=lambda site: max(_shared(parts, path) for path in paths[site]))
+        found[nearest].append(change)
     return found
-
-
-def _paths(site: SiteRecord) -> list[str]:
-    return [path for path in (site.producer, site.partner, site.consumer, site.module, site.path) if path is not None]
 
 
 def _shared(parts: list[str], path: str) -> int:

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Candidate, settled
+from rewriter.sites.address import Addresses, Ways, settled
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -89,37 +89,31 @@ class _Matcher:
         self._depths = depths(trace)
         self._obstacles = Obstacles(trace)
         self._found: dict[Region, _Found] = {}
-        self._ways: dict[Region, list[Candidate]] = {}
+        self._ways: dict[Region, Ways] = {}
         self._producers: dict[Region, str] = {}
         self._misses: list[Miss] = []
 
     def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
-        ways: list[Candidate] = []
+        ways = addresses.of(region, in_code=self._in_code)
         try:
-            if not region.named and self._unnamed(operations, region) is None:
+            if not region.named and not self._is_hidden(operations, region):
                 return
-            ways, why = addresses.of(region)
-            ways = [way for way in ways if way.address.module is None] if self._in_code else ways
             found = self._site(operations, region)
-            if not ways:
-                raise NoSiteHereError(why)
+            if ways.path is None:
+                raise NoSiteHereError(ways.obstacle)
         except NoSiteHereError as refusal:
             self._ways[region] = ways
             self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
-            if region.named:
-                path = ways[0].address.path if ways else addresses.shown(region.exit)
-                self._misses.append(Miss(path, str(region.activation), str(refusal)))
+            path = ways.path or addresses.shown(region.exit)
+            self._misses.append(Miss(path, str(region.activation), str(refusal)))
             return
         self._found[region], self._ways[region] = found, ways
         self._producers[region] = found.site.producer
 
-    def _unnamed(self, operations: Operations, region: Region) -> NodesOfMLP | None:
-        """Give the MLP of an elementwise function that is known as no activation; anywhere else it is none."""
-        if region.obstacle is not None:
-            return None
-        around = mlp_around(operations, region, self._obstacles, gated=False)
-        return around if isinstance(around, NodesOfMLP) else None
+    def _is_hidden(self, operations: Operations, region: Region) -> bool:
+        """Say whether an elementwise function is an MLP's; only there is one an activation that has no known name."""
+        return isinstance(mlp_around(operations, region, self._obstacles, gated=False), NodesOfMLP)
 
     def _site(self, operations: Operations, region: Region) -> _Found:
         """Turn one activation into a site, or raise the reason why it is none."""
@@ -189,12 +183,13 @@ class _Matcher:
             if region not in self._found:
                 continue
             if isinstance(address, str):
-                shown = self._ways[region][-1].address.path
+                shown = self._ways[region].known[-1].address.path
                 misses.append(Miss(shown, str(region.activation), address))
                 continue
             found = self._found[region]
-            first = next((one for one in together if replace(one, call=0) == replace(address, call=0)), address)
-            together[first].append(replace(found, site=replace(found.site, address=first)))
+            among = together[replace(address, call=0)]  # of several calls of one the first gives its position
+            first = among[0].site.address if among else address
+            among.append(replace(found, site=replace(found.site, address=first)))
         return [self._settled(found) for found in together.values()], misses
 
     def _settled(self, found: list[_Found]) -> Site:

@@ -12,7 +12,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
-from rewriter.sites.formulas import is_elementwise, makes_constants
+from rewriter.sites.formulas import is_copy, is_elementwise, makes_constants
 from rewriter.sites.regions import Region, Regions
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.hooks import has_hooks
@@ -135,7 +135,7 @@ class Operations:
         """Say whether a node is a dropout, an identity, a copy or a multiplication by a number."""
         module = self.module(node)
         known = isinstance(module, _PASS_THROUGH_MODULES) and not has_hooks(module)
-        return known or node.target in _PASS_THROUGH_CALLS or _scales(node)
+        return known or node.target in _PASS_THROUGH_CALLS or is_copy(node) or _scales(node)
 
     def pools_over_space(self, node: fx.Node) -> bool:
         """Say whether a node is a pool or an interpolation of torch, which treat every channel alike."""

@@ -18,14 +18,13 @@ from rewriter.sites.formulas import (
     makes_constants,
     name_of,
     number,
-    overwrites,
     scales,
     written,
     written_activation,
 )
 from rewriter.sites.recognition import recognised
 from rewriter.tracing import TracedGraph
-from rewriter.tracing.overrides import as_overwritten
+from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import Activation, activation_of_function, activation_of_module
 
 _NO_VALUES = frozenset({"shape", "size", "dtype", "device", "ndim", "dim", "is_cuda", "layout", "numel", "stride"})
@@ -41,6 +40,7 @@ class Region:
         exit: the value that comes out.
         nodes: the calls that compute it, in their order, ``exit`` the last.
         named: whether a function that is known as an activation takes part.
+        overwrites: whether a value is overwritten on the way.
         obstacle: why it cannot be replaced, or None.
         glu: whether it is no elementwise function but a GLU, half of whose input goes through a sigmoid.
     """
@@ -50,6 +50,7 @@ class Region:
     exit: fx.Node
     nodes: tuple[fx.Node, ...]
     named: bool
+    overwrites: bool = False
     obstacle: str | None = None
     glu: bool = False
 
@@ -106,7 +107,8 @@ class Regions:
         inputs = node.all_input_nodes
         call = self._traced.calls.get(node)
         by_itself = node.op == "call_function" and not inputs and makes_constants(node)
-        computed = bool(inputs) and node.op in ("call_function", "call_method") and node.op != "output"
+        followed = node.op in ("call_function", "call_method") or self.activation_of(node) is not None
+        computed = bool(inputs) and followed
         shape = self._asks(node) or makes_constants(node)
         if node.op == "get_attr" or by_itself or shape or (computed and all(map(self.is_static, inputs))):
             self._static.add(node)
@@ -128,7 +130,7 @@ class Regions:
         return node.op in ("call_function", "call_method") and isinstance(asked, str) and asked in _NO_VALUES
 
     def _is_exit(self, node: fx.Node) -> bool:
-        users = [user for user in node.users if not self._asks(user)]
+        users = [user for user in node.users if not self._asks(user) and not makes_constants(user)]
         return not users or any(self._root.get(user) is not self._root[node] for user in users)
 
     def _region(self, exit: fx.Node) -> Region | None:
@@ -153,7 +155,8 @@ class Regions:
     def _named(self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...], *, named: bool) -> Region:
         whole: Region | None = None
         for inside in self._without_scales(entry, exit, nodes):
-            region = Region(Activation(""), inside[0], inside[1], inside[2], named)
+            overwriting = any(map(self._overwrites, inside[2][:-1]))
+            region = Region(Activation(""), inside[0], inside[1], inside[2], named, overwriting)
             found = self._recognise(region)
             if isinstance(found, Activation) and found.name.isidentifier():
                 return replace(region, activation=found, named=True)
@@ -176,6 +179,10 @@ class Regions:
         while len(nodes) > 1 and self.rescales(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
             yield entry, exit, nodes
+
+    def _overwrites(self, node: fx.Node) -> bool:
+        activation = self.activation_of(node)
+        return overwrites(node) or (activation is not None and activation.inplace)
 
     def rescales(self, node: fx.Node) -> bool:
         """Say whether a node scales one value by a number, or scales or shifts it by what only parameters determine."""

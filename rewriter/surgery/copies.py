@@ -45,6 +45,8 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _repair(path: str, module: nn.Module, made: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule) and isinstance(made, torch.jit.ScriptModule):
+        return  # torch copies them in C++, and names their classes as it likes
     if isinstance(module, fx.GraphModule) and type(made).__mro__[1:] == type(module).__mro__[1:]:
         type(made).__name__ = type(module).__name__  # each has a class of its own
     elif type(made) is not type(module):

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rewriter.tracing.untouched import untouched
 from torch import Tensor, nn
 
 from rewriter.tracing import trace
+from rewriter.tracing.hooks import untouched
 
 
 class LeavesMarks(nn.Module):
