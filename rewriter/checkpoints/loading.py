@@ -47,7 +47,20 @@ def load_checkpoint(model: nn.Module, path: Path, *, trust_pickle: bool = False)
     # Some modules ask for the version of the layout that a state dict has; here it is the model's own.
     versioned = OrderedDict({key: converted.get(key, tensor) for key, tensor in own.items()})
     versioned._metadata = own._metadata  # type: ignore[attr-defined]
+    _give_memory(model)
     model.load_state_dict(versioned)
+
+
+def _give_memory(model: nn.Module) -> None:
+    """Give buffers that stand for one value many times, which cannot be written to, memory for each."""
+    own: dict[int, Tensor] = {}
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and any(
+                n > 1 and step == 0 for n, step in zip(buffer.shape, buffer.stride(), strict=True)
+            ):
+                whole = own.setdefault(id(buffer), buffer.clone(memory_format=torch.contiguous_format))
+                module._buffers[name] = whole
 
 
 def two_values(names: tuple[str, ...], origin: str) -> CheckpointError:

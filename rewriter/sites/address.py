@@ -116,7 +116,7 @@ class Addresses:
                 self._callers[call.path].add((self.canonical(call.owner), place or call.index))
 
     def of(self, region: Region, *, in_code: bool = False) -> Ways:
-        """Give the ways to replace an activation, or those in code alone."""
+        """Give the ways to replace an activation; with ``in_code`` those that leave attributes of modules alone."""
         modules: list[Candidate] = []
         call = self._traced.calls[region.exit]
         run = call.run
@@ -132,6 +132,7 @@ class Addresses:
                 modules.insert(0, Candidate(module))
             run = run.call.run
             runs.append(run)
+<<<<<<< HEAD
         modules = [] if in_code else modules
 
         def look() -> list[Candidate | str]:
@@ -140,6 +141,14 @@ class Addresses:
             return [one for one, held in zip(found, attribute, strict=True) if not (in_code and held)]
 
         return Ways(self.canonical(call.owner), modules, look)
+=======
+
+        def found() -> list[Candidate | str]:
+            ways = [way for run in runs for way in self._in_code(run, region)]
+            return [w for w in ways if not in_code or isinstance(w, str) or w.address.module is None]
+
+        return Ways(self.canonical(call.owner), modules, found)
+>>>>>>> tests-surgery
 
     def canonical(self, owner: str) -> str:
         """Give the first path of the module at a path."""

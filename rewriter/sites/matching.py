@@ -41,7 +41,7 @@ def match(trace: Trace, *, in_code: bool = False) -> Matches:
 
     Args:
         trace: the traced model.
-        in_code: look for activations in modules' own code also where they could be replaced as attributes.
+        in_code: also change the code that calls a function which is an attribute, rather than the attribute.
     """
     matcher = _Matcher(trace, in_code=in_code)
     found = matcher.experts(trace)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from rewriter.surgery.block import RewrittenBlock
 from torch import Tensor, nn
 
 import rewriter
 from benchmarks.kept import BrokenPromiseError, require_kept
-from rewriter.surgery.block import RewrittenBlock
 
 
 class Net(nn.Module):
