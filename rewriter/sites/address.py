@@ -132,23 +132,13 @@ class Addresses:
                 modules.insert(0, Candidate(module))
             run = run.call.run
             runs.append(run)
-<<<<<<< HEAD
         modules = [] if in_code else modules
 
         def look() -> list[Candidate | str]:
-            found = [one for one_run in runs for one in self._in_code(one_run, region)]
-            attribute = (isinstance(one, Candidate) and one.address.module is not None for one in found)
-            return [one for one, held in zip(found, attribute, strict=True) if not (in_code and held)]
-
-        return Ways(self.canonical(call.owner), modules, look)
-=======
-
-        def found() -> list[Candidate | str]:
-            ways = [way for run in runs for way in self._in_code(run, region)]
+            ways = [way for one in runs for way in self._in_code(one, region)]
             return [w for w in ways if not in_code or isinstance(w, str) or w.address.module is None]
 
-        return Ways(self.canonical(call.owner), modules, found)
->>>>>>> tests-surgery
+        return Ways(self.canonical(call.owner), modules, look)
 
     def canonical(self, owner: str) -> str:
         """Give the first path of the module at a path."""
