@@ -17,7 +17,8 @@ from torch import fx, nn
 
 from rewriter.sites.code import CallInCode, CallInGraph, SourceReader
 from rewriter.sites.recognition import sample_points
-from rewriter.sites.regions import Region, Regions
+from rewriter.sites.region import Region
+from rewriter.sites.regions import Regions
 from rewriter.sites.site import ActivationAddress
 from rewriter.tracing import Trace, TracedGraph
 from rewriter.tracing.calls import Call, Place, Run

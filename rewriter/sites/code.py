@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, fx, nn
 
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.tracing.calls import Place
 from rewriter.tracing.source import Method
 

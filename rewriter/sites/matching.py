@@ -19,7 +19,8 @@ from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
 from rewriter.sites.out_of_scope import GATE, PARAMETER, SOFTMAX
 from rewriter.sites.products import is_softmax
-from rewriter.sites.regions import Region, Regions
+from rewriter.sites.region import Region
+from rewriter.sites.regions import Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
 from rewriter.tracing import Trace
