@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Ways, settled
+from rewriter.sites.address import Addresses
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -23,6 +23,7 @@ from rewriter.sites.region import Region
 from rewriter.sites.regions import Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
+from rewriter.sites.ways import Ways, settled
 from rewriter.tracing import Trace
 from rewriter.tracing.calls import Run
 from rewriter.tracing.hooks import would_lose_hooks
