@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from export.axes import EXAMPLE_BATCH
 from export.exporter import exporting, silenced
 from export.options import AS_IT_IS, ExportOptions
 from export.outputs import named_tensors
+from export.program import exported_program
 from export.runner import METADATA_FILE, Runner
 from export.view import ExportView, portable_view
 from rewriter.sources.inputs import InputSpec
@@ -36,7 +38,7 @@ def export_torchscript(
     """
     with exporting("TorchScript"):
         view = portable_view(model, specs, options.dtype)
-        frozen = _script(view) or _trace(view, specs)
+        frozen = _script(view) or _trace(view, specs) or _script_program(view, specs)
         entries = {**(metadata or {}), **options.as_metadata()}
         torch.jit.save(frozen, path, _extra_files={METADATA_FILE: json.dumps(entries)})
 
@@ -62,7 +64,33 @@ def _script(view: ExportView) -> torch.jit.ScriptModule | None:
     return frozen
 
 
-def _trace(view: ExportView, specs: Sequence[InputSpec]) -> torch.jit.ScriptModule:
+def _trace(view: ExportView, specs: Sequence[InputSpec]) -> torch.jit.ScriptModule | None:
+    """Trace the model; None where its code asks for ``len()``, a number that the trace holds fast."""
     traced = torch.jit.trace(view, view.examples(specs, EXAMPLE_BATCH), check_trace=False)  # type: ignore[no-untyped-call]
     frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
+    others = view.examples(specs, EXAMPLE_BATCH + 1)
+    return None if _runs(view, others) and not _runs(frozen, others) else frozen
+
+
+def _runs(program: Callable[..., Any], examples: Sequence[Tensor]) -> bool:
+    try:
+        with torch.no_grad():
+            program(*examples)
+    except Exception:  # whatever a model says to a batch that it does not take
+        return False
+    return True
+
+
+def _script_program(view: ExportView, specs: Sequence[InputSpec]) -> torch.jit.ScriptModule:
+    """Script what ``torch.export`` makes of the model, whose sizes are symbols."""
+    module = exported_program(view, specs).module()
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten.sym_size.int:
+            node.op, node.target = "call_method", "size"
+        elif isinstance(node.target, torch._ops.OpOverload):
+            node.target = node.target.overloadpacket  # the compiler knows no other names
+        elif node.op == "call_module" and not node.users:  # what checks the inputs
+            module.graph.erase_node(node)
+    module.graph.set_codegen(fx.graph.CodeGen())
+    frozen: torch.jit.ScriptModule = torch.jit.freeze(torch.jit.script(fx.GraphModule(module, module.graph)).eval())
     return frozen

@@ -25,7 +25,9 @@ _NORMS = (_NormBase, nn.GroupNorm, *_LAST)
 _WIDTHS = ("num_features", "num_channels", "num_parameters", "in_channels", "out_channels")
 
 
-def channels_of(layer: nn.Module | None, channels_dim: int) -> int | None:
+def channels_of(
+    layer: nn.Module | None, channels_dim: int, known: dict[tuple[object, ...], bool] | None = None
+) -> int | None:
     """Give the number of channels of a channelwise layer, or None for any other module.
 
     Args:
@@ -33,6 +35,7 @@ def channels_of(layer: nn.Module | None, channels_dim: int) -> int | None:
             if all its parameters and buffers are vectors of one length, or scalars, and it commutes with tiling: on a
             small random input with doubled channels it gives its output twice.
         channels_dim: the dimension of the values that holds the channels, 1 or -1.
+        known: what was found out before about layers that differ in their number of channels alone.
     """
     if layer is None or isinstance(layer, torch.jit.ScriptModule) or "forward" in vars(layer):
         return None
@@ -42,7 +45,19 @@ def channels_of(layer: nn.Module | None, channels_dim: int) -> int | None:
     if _is_torchs_own(layer):
         fits = channels_dim == -1 if isinstance(layer, _LAST) else channels_dim == 1 or isinstance(layer, _NORMS)
         return channels if fits else None
-    return channels if _commutes_with_tiling(layer, channels, channels_dim) else None
+    found = known if known is not None else {}
+    key = (channels_dim, *_structure(layer, channels))
+    if key not in found:
+        found[key] = _commutes_with_tiling(layer, channels, channels_dim)
+    return channels if found[key] else None
+
+
+def _structure(layer: nn.Module, channels: int) -> Iterator[object]:
+    """Yield what a layer is, its channels apart."""
+    for name, module in layer.named_modules():
+        plain = {key: value for key, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+        yield name, type(module), tuple(sorted((k, v if v != channels else "channels") for k, v in plain.items()))
+    yield divisor(layer, channels)
 
 
 def per_channel(layer: nn.Module, channels: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from torch import jit, nn
+from torch import fx, jit, nn
 from torch.nn.parameter import is_lazy
 
 from rewriter.errors import UsageError
@@ -52,6 +52,9 @@ def _obstacles(path: str, module: nn.Module) -> Iterator[tuple[str, str]]:
         yield kind, f"rewrite {'.'.join(filter(None, ('model', path, inner)))}, then {verb} the rewritten model"
     if isinstance(module, jit.ScriptModule) and not path:
         yield "a scripted model", "rewrite the model that it was scripted from, then script the rewritten model"
+    graphs = [name for name, value in vars(module).items() if isinstance(value, fx.Graph) and name != "_graph"]
+    if isinstance(module, fx.GraphModule) and len(graphs) > 1:
+        yield f"{type(module).__name__} of several graphs ({', '.join(graphs)})", "rewrite the model it was made from"
     if module._compiled_call_impl is not None:
         yield f"{type(module).__name__} with compile() called on it", "rewrite a fresh model, then call compile()"
     if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):

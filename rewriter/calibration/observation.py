@@ -40,7 +40,7 @@ def observe(trace: Trace, sites: Sequence[Site], calibration: Iterable[Any]) -> 
     require_iterable(calibration)
     reservoirs = {site.path: Reservoir() for site in sites}
     ran = False
-    with ExitStack() as stack, torch.random.fork_rng(devices=[]), evaluating(trace.model):
+    with torch.random.fork_rng(devices=[]), evaluating(trace.model), ExitStack() as stack:
         _attach(trace, sites, reservoirs, stack)
         for inputs in calibration:
             run_on_calibration(trace.model, inputs)

@@ -166,6 +166,7 @@ def _resized_layers(chain: Sequence[PlacedSite], widths: Sequence[int]) -> list[
                     bias=feed.bias,
                     taps=feed.taps,
                     half=p.hidden.half,
+                    glu=p.hidden.glu,
                 )
                 for path, layer, feed in p.feeds()
             ]

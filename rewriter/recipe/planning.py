@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -28,6 +29,7 @@ from rewriter.recipe.schema import (
     SiteRecord,
 )
 from rewriter.sites import Matches, Site, match
+from rewriter.sites.site import Hidden
 from rewriter.tracing import trace
 from rewriter.wrapped import require_plain
 
@@ -82,11 +84,13 @@ def draft(
         if u.path not in understood
     ]
     wanted, refused = _choose(method, config, engine, matches)
-    sites, changed, unfitting = _resize(method, _place(method, config, wanted), engine)
-    while unfitting:  # the alternation counts rewritten sites alone
+    while True:  # the alternation counts rewritten sites alone
+        sites, changed, unfitting = _resize(method, _place(method, config, wanted), engine)
+        unfitting = unfitting or _broken_loops(wanted, matches)
+        if not unfitting:
+            break
         refused += unfitting
         wanted = [site for site in wanted if site.path not in {miss.path for miss in unfitting}]
-        sites, changed, unfitting = _resize(method, _place(method, config, wanted), engine)
     before = count_parameters(model)
     return Recipe(
         method=method.name,
@@ -117,6 +121,15 @@ def _choose(
     return wanted, refused
 
 
+def _broken_loops(wanted: list[Site], matches: Matches) -> list[MissRecord]:
+    """Refuse what one expression in a loop computes for several layers where it is not wanted for all of them."""
+    turns = Counter(site.address.loop for site in matches.sites)
+    left = Counter(site.address.loop for site in wanted)
+    why = "it is computed in a loop, in which another layer's is not rewritten"
+    broken = (site for site in wanted if site.address.loop and left[site.address.loop] < turns[site.address.loop])
+    return [MissRecord(path=site.path, function=str(site.activation), reason=why) for site in broken]
+
+
 def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list[PlacedSite]:
     ranks = {depth: rank for rank, depth in enumerate(sorted({site.depth for site in sites}, reverse=True))}
     return [PlacedSite(site, ranks[site.depth], method.place(site, ranks[site.depth], config)) for site in sites]
@@ -125,6 +138,8 @@ def _place(method: Method[Any], config: MethodConfig, sites: list[Site]) -> list
 def _unwanted(site: Site, method: Method[Any], config: MethodConfig) -> str | None:
     if site.lone is not None and method.splits_lone(config):
         return None
+    if isinstance(site.hidden, Hidden) and site.hidden.glu and not method.resizes:
+        return "it is the gate inside a GLU"
     if site.kind in method.kinds and (site.hidden is not None or not method.resizes):
         return None
     if site.kind == "gated" and site.hidden is not None:

@@ -37,6 +37,7 @@ class LinearRecord(_Record):
             makes the output; None for one layer.
         half: for the layer of a gate with both factors packed, which half is activated (0 or 1); it then applies the
             function of its site itself, since the code behind it cuts its output in halves.
+        glu: whether the code behind it, a GLU, multiplies the halves, too, so that nothing else is left for it to do.
         site: for a layer between the ends of an MLP, path of the site whose hidden units it follows.
     """
 
@@ -47,6 +48,7 @@ class LinearRecord(_Record):
     taps: Size = 1
     rank: Size | None = None
     half: Half | None = None
+    glu: bool = False
     site: str | None = None
 
     @property

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dis
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import CodeType
 from typing import Final
 
 import torch
@@ -35,6 +38,55 @@ class Candidate:
     loop: tuple[Run, int] | None = None
 
 
+class Ways:
+    """The ways to replace one activation, the best one first; those in code are looked for when they are asked for.
+
+    Args:
+        owner: path of the module whose code calls it.
+        modules: those that replace a module.
+        in_code: finds those in code, and why there are no more.
+    """
+
+    def __init__(self, owner: str, modules: list[Candidate], in_code: Callable[[], list[Candidate | str]]) -> None:
+        self.owner, self.modules = owner, modules
+        self._in_code = in_code
+        self._found: list[Candidate | str] | None = None
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All of them."""
+        return [*self.modules, *(found for found in self._look() if isinstance(found, Candidate))]
+
+    @property
+    def known(self) -> list[Candidate]:
+        """Those that were looked for so far."""
+        return self.candidates if self._found is not None else self.modules
+
+    @property
+    def path(self) -> str | None:
+        """A path to show; None where there is no way."""
+        found = self.modules or self.candidates
+        return found[0].address.path if found else None
+
+    @property
+    def shared(self) -> str:
+        """A path to show where several layers share all ways: in code, if there is one there."""
+        paths = [c.address.path for c in self.known if c.address.code is not None] or [
+            c.address.path for c in self.known
+        ]
+        return paths[0] if paths else ""
+
+    @property
+    def obstacle(self) -> str:
+        """Why there is no way in code."""
+        return next((found for found in self._look() if isinstance(found, str)), "")
+
+    def _look(self) -> list[Candidate | str]:
+        if self._found is None:
+            self._found = self._in_code()
+        return self._found
+
+
 class Addresses:
     """Finds the addresses of the activations of one graph.
 
@@ -49,10 +101,13 @@ class Addresses:
         self, trace: Trace, traced: TracedGraph, regions: Regions, names: dict[tuple[str, object], str]
     ) -> None:
         self._trace, self._traced, self._regions, self._given = trace, traced, regions, names
+        self._parts = {node for region in regions.by_exit.values() for node in region.nodes}
         self._at_place: dict[tuple[Run, int, int], set[fx.Node]] = defaultdict(set)
         self._callers: dict[str, set[tuple[str, object]]] = defaultdict(set)
         self._readers: dict[tuple[Run, int], SourceReader] = {}
         self._in_scope: dict[tuple[Run, int], list[tuple[fx.Node, Place]]] = defaultdict(list)
+        self._turns: dict[tuple[fx.Node, Run, int], object] = {}
+        self._inside: dict[tuple[fx.Node, Run, int], frozenset[CodeType]] = {}
         for node, call in traced.calls.items():
             self._note(node, call)
         for call in (*traced.calls.values(), *(run.call for run in traced.runs if run.call is not None)):
@@ -60,10 +115,9 @@ class Addresses:
                 place = (call.places[0].code, call.places[0].instruction) if call.places else call.graph_node
                 self._callers[call.path].add((self.canonical(call.owner), place or call.index))
 
-    def of(self, region: Region) -> tuple[list[Candidate], str]:
-        """Give the ways to replace an activation, the best one first, and why there are no more."""
-        found: list[Candidate] = []
-        why = ""
+    def of(self, region: Region, *, in_code: bool = False) -> Ways:
+        """Give the ways to replace an activation, or those in code alone."""
+        modules: list[Candidate] = []
         call = self._traced.calls[region.exit]
         run = call.run
         if len(region.nodes) > 1 or call.module is None:
@@ -71,19 +125,21 @@ class Addresses:
                 assert run.call is not None
                 run = run.call.run
         elif (module := self._module(call)) is not None:
-            found.append(Candidate(module))
-        while True:
-            for candidate in self._in_code(run, region):
-                if isinstance(candidate, str):
-                    why = candidate
-                else:
-                    found.append(candidate)
-            if run.call is None or run.left is not region.exit or set(run.entered) != {region.entry}:
-                break
+            modules.append(Candidate(module))
+        runs = [run]
+        while run.call is not None and run.left is region.exit and set(run.entered) == {region.entry}:
             if (module := self._module(run.call)) is not None and self._is_a_function(run.module, region):
-                found.insert(0, Candidate(module))
+                modules.insert(0, Candidate(module))
             run = run.call.run
-        return found, why
+            runs.append(run)
+        modules = [] if in_code else modules
+
+        def look() -> list[Candidate | str]:
+            found = [one for one_run in runs for one in self._in_code(one_run, region)]
+            attribute = (isinstance(one, Candidate) and one.address.module is not None for one in found)
+            return [one for one, held in zip(found, attribute, strict=True) if not (in_code and held)]
+
+        return Ways(self.canonical(call.owner), modules, look)
 
     def canonical(self, owner: str) -> str:
         """Give the first path of the module at a path."""
@@ -99,18 +155,23 @@ class Addresses:
     def _note(self, node: fx.Node, call: Call) -> None:
         run: Run | None = call.run
         places = call.places
+        inside: object = node
+        codes: frozenset[CodeType] = frozenset()
         while run is not None:
             for place in places:
                 self._at_place[run, place.activation, place.instruction].add(node)
                 self._in_scope[run, place.activation].append((node, place))
-            places = run.call.places if run.call is not None else ()
+                self._turns[node, run, place.activation] = inside
+                self._inside[node, run, place.activation] = codes
+                inside, codes = place.activation, codes | {place.code}
+            places, inside = run.call.places if run.call is not None else (), run
             run = run.call.run if run.call is not None else None
 
     def _module(self, call: Call) -> ActivationAddress | None:
         """Give the address of an activation whose module only this call reaches under its name."""
         inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
-        if not call.alone or not inside or call.path is None:  # another module names its argument in its own way
-            return None
+        if not call.alone or not call.plain or not inside or call.path is None:
+            return None  # another module takes one value, and names it in its own way
         owner = self.canonical(call.owner)
         path = f"{owner}.{call.path.removeprefix(f'{call.owner}.')}" if owner else call.path
         return ActivationAddress(owner, call.index, path)
@@ -146,14 +207,20 @@ class Addresses:
                 whys += [] if place.code.co_filename.startswith(_TORCH) else [f"it is called where {method}"]
                 continue
             others = self._at_place[run, place.activation, place.instruction] - self._shown_at(run, place)
-            if others:
+            if others or any(self._others(node, run, place) for node in region.nodes):
                 whys.append(f"{place.code.co_qualname} computes more than the activation in one place")
                 continue
             if not all(self._in_same_code(node, run, place) for node in region.nodes):
                 whys.append(f"its formula is spread over several functions in {place.code.co_qualname}")
                 continue
+            codes = {code for node in region.nodes for code in self._inside[node, run, place.activation]}
+            if not all(map(_is_pure, codes)):
+                whys.append("its function keeps state or depends on its train/eval mode")
+                continue
+            here = self._at_place[run, place.activation, place.instruction]
+            turns = {self._turns[node, run, place.activation] for node in region.nodes if node in here}
             reader = self._reader(run, place, method)
-            found = reader.read(region, "")
+            found = reader.read(region, "formula", several=len(turns) > 1)
             if isinstance(found, str):
                 whys.append(found)
                 continue
@@ -164,8 +231,8 @@ class Addresses:
             name = self._name(run, region, (found.method, found.expression))
             address = ActivationAddress(owner, index, None, code=found.model_copy(update={"name": name}))
             yield Candidate(address, (run, place.activation) if reader.is_steady(region) else None)
-            return
-        yield whys[0] if whys else "the trace has not seen where it is called"
+        if whys or not places:
+            yield whys[0] if whys else "the trace has not seen where it is called"
 
     def _in_graph(self, run: Run, module: fx.GraphModule, region: Region) -> ActivationAddress | None:
         calls = [self._traced.calls[node] for node in region.nodes]
@@ -181,6 +248,12 @@ class Addresses:
         name = self._name(run, region, ("node", exit))
         code = CallInGraph(node=exit, operand=operands[0].name, name=name)
         return ActivationAddress(self.canonical(run.path), calls[-1].index, None, code=code)
+
+    def _others(self, node: fx.Node, run: Run, scope: Place) -> set[fx.Node]:
+        """Give what is computed at the place of a call, in one activation of code, and is no part of an activation."""
+        places = [one for one in self._places(node, run)[0] if one.activation == scope.activation]
+        here = {other for one in places for other in self._at_place[run, one.activation, one.instruction]}
+        return {other for other in here if other not in self._parts and not self._regions.is_static(other)}
 
     def _shown_at(self, run: Run, place: Place) -> set[fx.Node]:
         """Give the calls of all activations that are computed at one place."""
@@ -221,46 +294,74 @@ class Addresses:
 
 
 _TORCH: Final = torch.__path__[0] + os.sep
+_STORES: Final = frozenset({"STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "DELETE_ATTR", "DELETE_SUBSCR"})
+
+
+@lru_cache(maxsize=4096)
+def _is_pure(code: CodeType) -> bool:
+    """Say whether code neither sets anything but its variables nor asks for its mode, as far as its own words tell."""
+    if code.co_filename.startswith(_TORCH):
+        return True
+    return "training" not in code.co_names and all(one.opname not in _STORES for one in dis.get_instructions(code))
 
 
 def settled(
-    candidates: dict[Region, list[Candidate]], producers: dict[Region, str]
+    ways: dict[Region, Ways], producers: dict[Region, str], refused: Set[Region]
 ) -> dict[Region, ActivationAddress | str]:
     """Choose an address for every activation, so that no replacement serves the activations of several layers.
 
     Args:
-        candidates: the ways to replace each, the best one first, refused activations included.
+        ways: the ways to replace each, refused activations included.
         producers: what feeds each; a refused one is fed by nothing that another is fed by.
+        refused: the activations that cannot be replaced; a loop with one of them stays as it is.
 
     Returns:
         The addresses, or why there is none.
     """
+    sharing = _sharing(ways)
+    chosen = {region: _alone(found.modules, sharing, producers) for region, found in ways.items()}
+    owners = {ways[region].owner for region, address in chosen.items() if address is None}
+    for found in ways.values():
+        if found.owner in owners:
+            found.candidates  # noqa: B018  the code of one owner is looked at as a whole
+    sharing = _sharing(ways)
+    result: dict[Region, ActivationAddress | str] = {}
+    for region, found in ways.items():
+        address = chosen[region] or _alone(found.known, sharing, producers)
+        whole = (c for c in found.known if refused.isdisjoint(sharing[_key(c.address)]))
+        turns = (_in_turn(region, c, sharing[_key(c.address)], ways, producers) for c in whole)
+        address = address or next((one for one in turns if one is not None), None)
+        result[region] = address or f"{found.shared} serves several layers, which one replacement would tie together"
+    return result
+
+
+def _sharing(ways: dict[Region, Ways]) -> dict[ActivationAddress, list[Region]]:
     sharing: dict[ActivationAddress, list[Region]] = defaultdict(list)
-    for region, found in candidates.items():
-        for candidate in found:
+    for region, found in ways.items():
+        for candidate in found.known:
             sharing[_key(candidate.address)].append(region)
-    chosen: dict[Region, ActivationAddress | str] = {}
-    for region, found in candidates.items():
-        alone = (c.address for c in found if len({producers[one] for one in sharing[_key(c.address)]}) == 1)
-        turns = (_in_turn(region, c, sharing[_key(c.address)], candidates, producers) for c in found)
-        address = next(alone, None) or next((one for one in turns if one is not None), None)
-        where = found[-1].address.path if found else ""
-        chosen[region] = address or f"{where} serves several layers, which one replacement would tie together"
-    return chosen
+    return sharing
+
+
+def _alone(
+    candidates: list[Candidate], sharing: dict[ActivationAddress, list[Region]], producers: dict[Region, str]
+) -> ActivationAddress | None:
+    own = (c.address for c in candidates if len({producers[one] for one in sharing[_key(c.address)]}) == 1)
+    return next(own, None)
 
 
 def _in_turn(
     region: Region,
     candidate: Candidate,
     sharing: list[Region],
-    candidates: dict[Region, list[Candidate]],
+    ways: dict[Region, Ways],
     producers: dict[Region, str],
 ) -> ActivationAddress | None:
     """Tell the calls at one place in a loop by their order, where it is the same in every run of the code."""
     code = candidate.address.code
     loops: dict[tuple[Run, int], list[Region]] = defaultdict(list)
     for one in sharing:
-        own = next(c for c in candidates[one] if _key(c.address) == _key(candidate.address))
+        own = next(c for c in ways[one].known if _key(c.address) == _key(candidate.address))
         if own.loop is None:
             return None
         loops[own.loop].append(one)

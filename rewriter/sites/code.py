@@ -9,6 +9,7 @@ from functools import lru_cache
 from types import CodeType, ModuleType
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, fx, nn
 
@@ -18,6 +19,7 @@ from rewriter.tracing.source import Method
 
 Span = tuple[int, int, int, int]
 _Position = tuple[int, int, int, int]
+_NAME: Any = Field(pattern=r"^[A-Za-z_]\w*$")
 
 
 class CallInCode(BaseModel):
@@ -43,7 +45,7 @@ class CallInCode(BaseModel):
     expression: Span
     operand: Span
     assigned: str = ""
-    name: str
+    name: str = _NAME
     turn: int | None = Field(default=None, ge=0, lt=2**16)
     text: str
 
@@ -61,7 +63,7 @@ class CallInGraph(BaseModel):
 
     node: str
     operand: str
-    name: str
+    name: str = _NAME
 
 
 class SourceReader:
@@ -81,8 +83,14 @@ class SourceReader:
         self._expressions = {node: self._at(place) for node, place in nodes}
         self._parents = _parents(method.tree)
 
-    def read(self, region: Region, name: str) -> CallInCode | str:
-        """Find the expression of a region and the one of its input; else say why there is none."""
+    def read(self, region: Region, name: str, *, several: bool) -> CallInCode | str:
+        """Find the expression of a region and the one of its input; else say why there is none.
+
+        Args:
+            region: the region.
+            name: the attribute that is called in its place.
+            several: whether several calls are made where the expression stands, as in the turns of a loop.
+        """
         expression = self._expressions.get(region.exit)
         if expression is None:
             return "its place in the source was not found"
@@ -93,17 +101,25 @@ class SourceReader:
             return "its code takes the result apart"
         if any(isinstance(test, ast.Attribute) and test.attr == "training" for test in self._asked_around(expression)):
             return "its code depends on its train/eval mode"
-        operand = next(self._operands(region), None)
+        if several and any(isinstance(around, _LOOPS) for around in self._around(expression)):
+            return "its formula goes through several turns of a loop"
+        operands = list(self._operands(region))
+        inner = (one for one in operands if expression in self._around(one))
+        operand = next(inner, operands[0] if operands else None)
         if operand is None:
             return f"its input cannot be told in {ast.unparse(expression)[:60]!r}"
+        if expression not in self._around(operand) and not self._always_runs_ahead(operand, expression):
+            return "its formula begins where its code does not always go, or goes several times"
         statement = isinstance(expression, ast.AugAssign)
         if isinstance(expression, ast.AugAssign) and not isinstance(expression.target, ast.Name):
             return "its code assigns the result to a part of something"
         inside = all(
             expression is self._expressions[node] or self._is_inside(node, expression) for node in region.nodes
         )
-        if not inside and any(region.nodes[i].target in _INPLACE for i in range(len(region.nodes) - 1)):
+        if not inside and region.overwrites:
             return "its formula overwrites values on the way"
+        if (argument := self._argument(region, operand)) is not None:
+            return f"its formula reads {argument}, which may be another the next time"
         return CallInCode(
             method=self._method.attribute,
             digest=self._method.digest,
@@ -113,6 +129,19 @@ class SourceReader:
             name=name,
             text=" ".join(ast.unparse(expression).split())[:200],
         )
+
+    def _argument(self, region: Region, operand: ast.expr) -> str | None:
+        """Name an argument of the method that the expressions of a region read beside its input, or give None."""
+        expressions = [self._expressions[node] for node in region.nodes]
+        arguments = {one.arg for one in ast.walk(self._method.tree.args) if isinstance(one, ast.arg)} - {self._self()}
+        kept = set(ast.walk(operand))
+        for expression in expressions:
+            for part in ast.walk(expression) if expression is not None else ():
+                if not isinstance(part, ast.Name) or part in kept or ast.dump(part) == ast.dump(operand):
+                    continue
+                if part.id in arguments and not any(value in expressions for value in self._assigned(part.id) if value):
+                    return part.id
+        return None
 
     def attribute(self, region: Region) -> str | None:
         """Name the attribute of the module that holds the function which is called with the input alone, or None."""
@@ -143,10 +172,19 @@ class SourceReader:
         return all(map(self._is_fixed, tests))
 
     def _asked_around(self, expression: ast.AST) -> Iterator[ast.AST]:
-        node: ast.AST | None = expression
-        while node is not None and node is not self._method.tree:
+        """Yield the parts of what is asked before an expression is computed: around it, and to leave ahead of it."""
+        for node in self._around(expression):
             if isinstance(node, ast.If | ast.IfExp | ast.While):
                 yield from ast.walk(node.test)
+        ahead = (one for one in ast.walk(self._method.tree) if isinstance(one, ast.If))
+        for one in (one for one in ahead if _position(one)[2:] <= _position(expression)[:2]):
+            if any(isinstance(inner, ast.Return | ast.Continue | ast.Break) for inner in ast.walk(one)):
+                yield from ast.walk(one.test)
+
+    def _around(self, expression: ast.AST) -> Iterator[ast.AST]:
+        node: ast.AST | None = expression
+        while node is not None and node is not self._method.tree:
+            yield node
             node = self._parents.get(node)
 
     def _is_fixed(self, test: ast.expr) -> bool:
@@ -165,6 +203,17 @@ class SourceReader:
                     return False
         return True
 
+    def _always_runs_ahead(self, operand: ast.AST, expression: ast.AST) -> bool:
+        """Say whether an operand is computed, once, whenever the expression is."""
+        around = list(self._around(expression))
+        for node in self._around(operand):
+            if isinstance(node, _NOT_ALWAYS_RUN) and node not in around:
+                return False
+            if isinstance(node, ast.stmt):
+                blocks = (getattr(self._parents[node], name, []) for name in ("body", "orelse", "finalbody"))
+                return any(one in block for block in blocks if node in block for one in around)
+        return False
+
     def _operands(self, region: Region) -> Iterator[ast.expr]:
         for node in region.nodes:
             if region.entry in node.all_input_nodes and (read := self._expressions.get(node)) is not None:
@@ -173,8 +222,11 @@ class SourceReader:
                     yield operand
 
     def _operand(self, read: ast.AST, node: fx.Node, region: Region) -> ast.expr | None:
+        parts = _parts(read)
+        if any(isinstance(part, ast.Starred) for part in parts):
+            return None
         candidates: list[ast.expr] = []
-        for part in _parts(read):
+        for part in parts:
             made = self._made_by(part, node)
             if made is region.entry:
                 return part
@@ -182,15 +234,25 @@ class SourceReader:
                 candidates.append(part)
         if len({ast.dump(part) for part in candidates}) == 1:
             return candidates[0]
-        if isinstance(read, ast.BinOp) and len(node.args) == 2 and node.target not in _COMMUTATIVE:
+        in_order = node.target not in _COMMUTATIVE or all(isinstance(one, fx.Node) for one in node.args)
+        if isinstance(read, ast.BinOp) and len(node.args) == 2 and in_order:
             return read.left if node.args[0] is region.entry else read.right
-        if isinstance(read, ast.Call) and candidates:
+        if isinstance(read, ast.Call) and self._called_by_name(read, node):
+            given = [part for part in parts if self._resolved(part) != (True, torch)]
             named = [word.value for word in read.keywords if word.arg == "input"]
-            return named[0] if named else candidates[0]
+            return next(iter(named), None) or (given[0] if node.args[:1] == (region.entry,) else None)
         return None
+
+    def _called_by_name(self, read: ast.Call, node: fx.Node) -> bool:
+        """Say whether an expression is itself the call that a node is, so that both have their arguments in order."""
+        name = getattr(read.func, "attr", getattr(read.func, "id", None))
+        alone = [one for one, expression in self._expressions.items() if expression is read] == [node]
+        return alone and name == getattr(node.target, "__name__", node.target)
 
     def _made_by(self, part: ast.expr, before: fx.Node) -> fx.Node | None:
         """Give the recorded value of an expression, as it was last computed before a call."""
+        if isinstance(part, ast.Name) and len(values := self._assigned(part.id)) == 1 and values[0] is not None:
+            part = values[0]
         found = [node for node, expression in self._expressions.items() if expression is part and node < before]
         return found[-1] if found else None
 
@@ -219,13 +281,7 @@ class SourceReader:
         return False
 
     def _assigned(self, name: str) -> list[ast.expr | None]:
-        found: list[ast.expr | None] = []
-        for node in ast.walk(self._method.tree):
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-                parent = self._parents[node]
-                found.append(parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None)
-        arguments = [one for one in ast.walk(self._method.tree) if isinstance(one, ast.arg) and one.arg == name]
-        return [*found, *(None for _ in arguments)]
+        return _assignments(self._method.tree).get(name, [])
 
     def _resolved(self, part: ast.expr) -> tuple[bool, Any]:
         """Look up a name that is not local, or an attribute of the module or of an imported one."""
@@ -274,7 +330,8 @@ class SourceReader:
 
 
 _COMMUTATIVE = frozenset({"add", "mul", "add_", "mul_"})
-_INPLACE = frozenset({"relu_", "tanh_", "sigmoid_", "mul_", "add_", "sub_", "div_", "pow_", "clamp_"})
+_LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_NOT_ALWAYS_RUN = (ast.BoolOp, ast.IfExp, ast.Compare, ast.Lambda, *_LOOPS)
 _KINDS = (ast.Call, ast.BinOp, ast.UnaryOp, ast.Compare, ast.AugAssign, ast.Subscript, ast.Attribute)
 
 
@@ -286,6 +343,20 @@ def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None,
 @lru_cache(maxsize=256)
 def _parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
     return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+
+
+@lru_cache(maxsize=256)
+def _assignments(tree: ast.AST) -> dict[str, list[ast.expr | None]]:
+    """List what is assigned to every local name; None for what is no assignment of its own."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            parent = _parents(tree)[node]
+            value = parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None
+            found.setdefault(node.id, []).append(value)
+        elif isinstance(node, ast.arg):
+            found.setdefault(node.arg, []).append(None)
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -305,7 +376,8 @@ def _parts(read: ast.AST) -> list[ast.expr]:
     match read:
         case ast.Call(func=function, args=args, keywords=keywords):
             receiver = [function.value] if isinstance(function, ast.Attribute) else []
-            return [*receiver, *args, *(word.value for word in keywords)]
+            several = [ast.Starred(word.value) for word in keywords if word.arg is None]
+            return [*receiver, *args, *(word.value for word in keywords if word.arg is not None), *several]
         case ast.BinOp(left=left, right=right):
             return [left, right]
         case ast.UnaryOp(operand=operand):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from rewriter.sites.foreign_layers import is_quantised
-from rewriter.sites.operations import Operations, keeps_values, reads_no_values
+from rewriter.sites.operations import Operations, keeps_values
 from rewriter.sites.out_of_scope import OUTPUT, PARAMETER, PRODUCT, QUANTISED, SCORE, UNFED
 from rewriter.sites.products import is_product, is_softmax, weighed_value
 from rewriter.sites.regions import Region
@@ -48,7 +48,7 @@ def feeding(operations: Operations, region: Region) -> Feeding:
         NoSiteHereError: nothing of the kind feeds it.
     """
     entering = region.entry
-    others = [user for user in entering.users if user not in region.nodes and not reads_no_values(user)]
+    others = [user for user in operations.readers(entering) if user not in region.nodes]
     between = f"its input, from {operations.describe(entering)}, has another user" if others else None
     blocked: fx.Node | None = None
     seen, waiting = {entering}, [(entering, between)]
@@ -99,7 +99,7 @@ def require_hidden(operations: Operations, region: Region, *, whole_model: bool)
         NoSiteHereError: with that reason.
     """
     activation = region.exit
-    later = [user for user in region.entry.users if user not in region.nodes and not reads_no_values(user)]
+    later = [user for user in operations.readers(region.entry) if user not in region.nodes]
     overwritten = any(user.target is as_overwritten for user in activation.users)
     if region.inplace and (overwritten or any(activation < user for user in later)):
         found = operations.describe(region.entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -187,13 +186,3 @@ def written_activation(activation: Activation, x: str) -> str | None:
         return None
     values = {key: number(value) for key, value in {**DEFAULTS, **activation.parameters}.items()}
     return form.format(x=f"({x})", **values)
-
-
-INPLACE: Final = frozenset({operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow})
-
-
-def overwrites(node: fx.Node) -> bool:
-    """Say whether a function or method node overwrites its first argument."""
-    target: Any = node.target
-    name = target if isinstance(target, str) else str(getattr(target, "__name__", ""))
-    return target in INPLACE or (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))

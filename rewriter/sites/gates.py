@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
-from rewriter.sites.operations import Operations, reads_no_values
+from rewriter.sites.operations import Operations
 from rewriter.sites.regions import Region
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
@@ -51,7 +51,7 @@ def gated_mlp(operations: Operations, flow: HiddenFlow, region: Region) -> Gate 
 def _product(operations: Operations, activation: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
     node = activation
     while True:
-        users = [user for user in node.users if not reads_no_values(user)]
+        users = operations.readers(node)
         if len(users) != 1:
             return None, None
         (user,) = users
@@ -81,7 +81,7 @@ def _packed(operations: Operations, gate: fx.Node, up: fx.Node, consumer: Hidden
     dim = cut.kwargs.get("dim", cut.args[2] if len(cut.args) > 2 else 0)
     if cut.target not in _CHUNKS or 2 not in (*cut.args[1:2], cut.kwargs.get("chunks")) or dim != -1:
         return "its code cuts the packed linear at fixed positions"
-    if len([user for user in source.users if not reads_no_values(user)]) != 1 or len(cut.users) != 2:
+    if len(operations.readers(source)) != 1 or len(cut.users) != 2:
         return "the packed linear has another user"
     return Gate(source, None, half, consumer)
 

@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from rewriter.sites.inlined import Inlined
 from rewriter.sites.obstacles import Obstacles
-from rewriter.sites.operations import Operations, reads_no_values
+from rewriter.sites.operations import Operations
 from rewriter.sites.regions import Region
 from rewriter.sites.site import InnerRole
 from rewriter.sites.squeeze_excite import squeeze_excite
@@ -65,7 +65,7 @@ class HiddenFlow:
         inner: list[InnerCall] = []
         reader: Inlined | None = None
         while isinstance(value, fx.Node):
-            users = [user for user in value.users if user not in consumers and not reads_no_values(user)]
+            users = [user for user in operations.readers(value) if user not in consumers]
             if any(reader is None or user not in reader for user in users):
                 return f"its input, from {operations.describe(value)}, has another user"
             if operations.layout(value) is not None:
@@ -76,7 +76,7 @@ class HiddenFlow:
             layer = self._channelwise(operations.module(value))
             if layer is not None:
                 inner.append(InnerCall(value, layer, wide=True))
-            elif not operations.is_pass_through(value):
+            elif not (operations.is_pass_through(value) or operations.scales_alike(value)):
                 reader = self._inlined(value)
                 entering = reader.entry(value) if reader is not None else None
                 if entering is None:
@@ -93,7 +93,7 @@ class HiddenFlow:
         inner: list[InnerCall] = []
         value = hidden
         while True:
-            users = [user for user in value.users if not reads_no_values(user)]
+            users = operations.readers(value)
             layer = self._channelwise(operations.module(users[0])) if len(users) == 1 else None
             if layer is not None:
                 inner.append(InnerCall(users[0], layer))
@@ -145,7 +145,11 @@ class HiddenFlow:
 
     def _keeps_units(self, node: fx.Node) -> bool:
         operations = self._operations
-        if operations.is_pass_through(node) or (self._dim == 1 and operations.pools_over_space(node)):
+        if (
+            operations.is_pass_through(node)
+            or operations.scales_alike(node)
+            or (self._dim == 1 and operations.pools_over_space(node))
+        ):
             return True
         module = operations.module(node)
         alone = len(node.all_input_nodes) == 1

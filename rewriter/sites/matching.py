@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Candidate, settled
+from rewriter.sites.address import Addresses, Ways, settled
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -17,7 +17,8 @@ from rewriter.sites.lone import lone_layer
 from rewriter.sites.mlp import NodesOfMLP, mlp_around
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.out_of_scope import GATE, PARAMETER
+from rewriter.sites.out_of_scope import GATE, PARAMETER, SOFTMAX
+from rewriter.sites.products import is_softmax
 from rewriter.sites.regions import Region, Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
@@ -35,9 +36,14 @@ class Matches:
     misses: tuple[Miss, ...]
 
 
-def match(trace: Trace) -> Matches:
-    """Find the sites of a traced model; nothing in it is changed."""
-    matcher = _Matcher(trace)
+def match(trace: Trace, *, in_code: bool = False) -> Matches:
+    """Find the sites of a traced model; nothing in it is changed.
+
+    Args:
+        trace: the traced model.
+        in_code: look for activations in modules' own code also where they could be replaced as attributes.
+    """
+    matcher = _Matcher(trace, in_code=in_code)
     found = matcher.experts(trace)
     sites = [one for one in found if isinstance(one, Site)]
     misses = {one.path: one for one in found if isinstance(one, Miss)}
@@ -52,6 +58,8 @@ def match(trace: Trace) -> Matches:
                 why = PARAMETER.because(operations.describe(node.all_input_nodes[0]))
                 path = addresses.shown(node)
                 misses.setdefault(path, Miss(path, str(parameter), why))
+            if is_softmax(operations, node):
+                misses.setdefault(addresses.shown(node), Miss(addresses.shown(node), "softmax", SOFTMAX.reason))
             if region is not None and traced.calls[node].owner not in inside:
                 matcher.look_at(operations, addresses, region)
     settled_sites, refused = matcher.settle()
@@ -73,43 +81,39 @@ class _Found:
 
 
 class _Matcher:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, in_code: bool) -> None:
+        self._in_code = in_code
         self.known: dict[str, Activation | str] = {}
         self.names: dict[tuple[str, object], str] = {}
         self._names = trace.names
         self._depths = depths(trace)
         self._obstacles = Obstacles(trace)
         self._found: dict[Region, _Found] = {}
-        self._ways: dict[Region, list[Candidate]] = {}
+        self._ways: dict[Region, Ways] = {}
         self._producers: dict[Region, str] = {}
         self._misses: list[Miss] = []
 
     def look_at(self, operations: Operations, addresses: Addresses, region: Region) -> None:
         """Note what one activation is: the hidden function of layers, or none that can be replaced."""
-        ways: list[Candidate] = []
+        ways = addresses.of(region, in_code=self._in_code)
         try:
-            if not region.named and self._unnamed(operations, region) is None:
+            if not region.named and not self._is_hidden(operations, region):
                 return
-            ways, why = addresses.of(region)
             found = self._site(operations, region)
-            if not ways:
-                raise NoSiteHereError(why)
+            if ways.path is None:
+                raise NoSiteHereError(ways.obstacle)
         except NoSiteHereError as refusal:
             self._ways[region] = ways
             self._producers[region] = f"{operations.traced.path}:{region.exit.name}"
-            if region.named:
-                path = ways[0].address.path if ways else addresses.shown(region.exit)
-                self._misses.append(Miss(path, str(region.activation), str(refusal)))
+            path = ways.path or addresses.shown(region.exit)
+            self._misses.append(Miss(path, str(region.activation), str(refusal)))
             return
         self._found[region], self._ways[region] = found, ways
         self._producers[region] = found.site.producer
 
-    def _unnamed(self, operations: Operations, region: Region) -> NodesOfMLP | None:
-        """Give the MLP of an elementwise function that is known as no activation; anywhere else it is none."""
-        if region.obstacle is not None:
-            return None
-        around = mlp_around(operations, region, self._obstacles, gated=False)
-        return around if isinstance(around, NodesOfMLP) else None
+    def _is_hidden(self, operations: Operations, region: Region) -> bool:
+        """Say whether an elementwise function is an MLP's; only there is one an activation that has no known name."""
+        return isinstance(mlp_around(operations, region, self._obstacles, gated=False), NodesOfMLP)
 
     def _site(self, operations: Operations, region: Region) -> _Found:
         """Turn one activation into a site, or raise the reason why it is none."""
@@ -118,8 +122,10 @@ class _Matcher:
             raise NoSiteHereError("the activation module has hooks, which its replacement would lose")
         if region.obstacle is not None:
             raise NoSiteHereError(region.obstacle)
-        gate = is_gate(operations, region.exit)
+        gate = region.glu or is_gate(operations, region.exit)
         around = mlp_around(operations, region, self._obstacles, gated=gate)
+        if region.glu and isinstance(around, str):
+            raise NoSiteHereError(GATE.because(f"inside a GLU, {around}" if around else "inside a GLU"))
         if gate and isinstance(around, str):
             raise NoSiteHereError(f"it gates a gated MLP that cannot be split: {around}" if around else GATE.reason)
         require_hidden(operations, region, whole_model=operations.traced.path == "")
@@ -173,16 +179,16 @@ class _Matcher:
         """Give every site its address; drop what would be tied together, demote what is called elsewhere."""
         together: dict[ActivationAddress, list[_Found]] = defaultdict(list)
         misses = list(self._misses)
-        for region, address in settled(self._ways, self._producers).items():
+        for region, address in settled(self._ways, self._producers, self._ways.keys() - self._found.keys()).items():
             if region not in self._found:
                 continue
             if isinstance(address, str):
-                shown = self._ways[region][-1].address.path
-                misses.append(Miss(shown, str(region.activation), address))
+                misses.append(Miss(self._ways[region].shared, str(region.activation), address))
                 continue
             found = self._found[region]
-            first = next((one for one in together if replace(one, call=0) == replace(address, call=0)), address)
-            together[first].append(replace(found, site=replace(found.site, address=first)))
+            among = together[replace(address, call=0)]  # of several calls of one the first gives its position
+            first = among[0].site.address if among else address
+            among.append(replace(found, site=replace(found.site, address=first)))
         return [self._settled(found) for found in together.values()], misses
 
     def _settled(self, found: list[_Found]) -> Site:

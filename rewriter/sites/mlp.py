@@ -29,6 +29,7 @@ class NodesOfMLP:
     partner: fx.Node | None = None
     half: int | None = None
     inner: tuple[InnerCall, ...] = ()
+    glu: bool = False
 
     def hidden(self, operations: Operations, path: Callable[[nn.Module], str]) -> Hidden:
         """Give the layers themselves."""
@@ -38,6 +39,7 @@ class NodesOfMLP:
             operations.module(self.partner) if self.partner is not None else None,
             self.half,
             tuple(InnerLayer(call.layer, path(call.layer), call.role, call.wide) for call in self.inner),
+            self.glu,
         )
 
     def calls_of(self, layer: nn.Module, hidden: Hidden) -> tuple[fx.Node, ...]:
@@ -54,7 +56,10 @@ def mlp_around(operations: Operations, region: Region, obstacles: Obstacles, *, 
     except NoSiteHereError as refusal:
         return "" if gated else str(refusal)
     flow = HiddenFlow(operations, obstacles, 1 if source.kind == "conv" else -1)
-    found = _gated(operations, flow, region) if gated else _plain(operations, flow, region, source)
+    if region.glu:
+        found = _glu(operations, flow, region)
+    else:
+        found = _gated(operations, flow, region) if gated else _plain(operations, flow, region, source)
     if isinstance(found, str):
         return obstacles.foreign_beside(operations, region) or found
     layouts = [operations.layout(node) for node in (found.expand, found.project, found.partner or found.expand)]
@@ -84,6 +89,19 @@ def _gated(operations: Operations, flow: HiddenFlow, region: Region) -> NodesOfM
     if isinstance(gate, str):
         return gate
     return NodesOfMLP(gate.producer, gate.consumer.node, gate.partner, gate.half, gate.consumer.inner)
+
+
+def _glu(operations: Operations, flow: HiddenFlow, region: Region) -> NodesOfMLP | str:
+    """Take a GLU of a linear for what it is: a gated MLP with both factors packed in one layer."""
+    dim = getattr(operations.module(region.exit), "dim", region.exit.kwargs.get("dim", (*region.exit.args, -1)[1]))
+    if not isinstance(operations.module(region.entry), nn.Linear) or dim != -1:
+        return f"{operations.describe(region.entry)} makes its halves"
+    if len(operations.readers(region.entry)) > 1:
+        return f"its input, from {operations.describe(region.entry)}, has another user"
+    consumer = flow.down(region.exit)
+    if isinstance(consumer, str):
+        return consumer
+    return NodesOfMLP(region.entry, consumer.node, half=1, inner=consumer.inner, glu=True)
 
 
 def _agree(hidden: Hidden, obstacles: Obstacles, channels_dim: int) -> bool:

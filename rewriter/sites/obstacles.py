@@ -40,6 +40,7 @@ class Obstacles:
                 if read is not None and not all(self._is_its_own(user, node, traced) for user in node.users):
                     self._read_directly.add(id(read))
         self._channels: dict[tuple[int, int], int | None] = {}
+        self._known: dict[tuple[object, ...], bool] = {}
         self._owners: dict[int, set[int]] = defaultdict(set)
         for module in trace.model.modules():
             for parameter in module.parameters(recurse=False):
@@ -54,7 +55,7 @@ class Obstacles:
         """Give the number of channels of a channelwise layer, or None for any other module; see `channels_of`."""
         key = id(layer), channels_dim
         if key not in self._channels:
-            self._channels[key] = channels_of(layer, channels_dim)
+            self._channels[key] = channels_of(layer, channels_dim, self._known)
         return self._channels[key]
 
     def path(self, module: nn.Module) -> str:

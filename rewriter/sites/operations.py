@@ -12,6 +12,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
+from rewriter.sites.formulas import is_copy, is_elementwise, makes_constants
 from rewriter.sites.regions import Region, Regions
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.hooks import has_hooks
@@ -78,6 +79,14 @@ class Operations:
         """Say whether a value is computed from parameters, buffers and constants alone."""
         return self.regions.is_static(node)
 
+    def readers(self, value: fx.Node) -> list[fx.Node]:
+        """List the calls that read a value, rather than its shape or dtype."""
+        return [user for user in value.users if not self._asks_only(user, value)]
+
+    def _asks_only(self, user: fx.Node, value: fx.Node) -> bool:
+        like = user.target == "type_as" and user.args[0] is not value
+        return reads_no_values(user) or like or (makes_constants(user) and all(map(is_elementwise, user.users)))
+
     def is_unknown(self, node: fx.Node) -> bool:
         """Say whether a node is a module whose code could not be followed, so that nobody knows what it does."""
         call = self.traced.calls.get(node)
@@ -126,7 +135,7 @@ class Operations:
         """Say whether a node is a dropout, an identity, a copy or a multiplication by a number."""
         module = self.module(node)
         known = isinstance(module, _PASS_THROUGH_MODULES) and not has_hooks(module)
-        return known or node.target in _PASS_THROUGH_CALLS or _scales(node)
+        return known or node.target in _PASS_THROUGH_CALLS or is_copy(node) or _scales(node)
 
     def pools_over_space(self, node: fx.Node) -> bool:
         """Say whether a node is a pool or an interpolation of torch, which treat every channel alike."""
@@ -135,6 +144,11 @@ class Operations:
     def rescales(self, node: fx.Node) -> bool:
         """Say whether a node only reshapes one value, or scales it by what no input determines."""
         return keeps_values(node) or self.regions.rescales(node)
+
+    def scales_alike(self, node: fx.Node) -> bool:
+        """Say whether a node scales all values by one number, which parameters, buffers and constants determine."""
+        others = [value for value in node.all_input_nodes if self.is_static(value)]
+        return self.regions.rescales(node) and all(self.regions.size_of(value) == 1 for value in others)
 
     def gates_another_value(self, node: fx.Node, origin: fx.Node) -> bool:
         """Say whether ``node``, which holds the value of ``origin``, is multiplied with another value.

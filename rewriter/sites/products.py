@@ -12,7 +12,10 @@ from rewriter.sites.operations import Operations, is_computed_from, keeps_values
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
 _MATRIX_PRODUCTS: frozenset[Any] = frozenset({torch.matmul, torch.bmm, "matmul", "bmm", "__matmul__"})
-_SOFTMAX_CALLS: frozenset[Any] = frozenset({F.softmax, torch.softmax, "softmax"})
+_SOFTMAX_CALLS: frozenset[Any] = frozenset(
+    {F.softmax, torch.softmax, "softmax", F.log_softmax, torch.log_softmax, "log_softmax", F.softmin, F.gumbel_softmax}
+)
+SOFTMAX_MODULES = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
 
 
 def is_product(node: fx.Node) -> bool:
@@ -27,7 +30,7 @@ def is_matrix_product(node: fx.Node) -> bool:
 
 def is_softmax(operations: Operations, node: fx.Node) -> bool:
     """Say whether a node is a softmax."""
-    return isinstance(operations.module(node), nn.Softmax) or node.target in _SOFTMAX_CALLS
+    return isinstance(operations.module(node), SOFTMAX_MODULES) or node.target in _SOFTMAX_CALLS
 
 
 def weighed_value(operations: Operations, product: fx.Node) -> fx.Node | None:

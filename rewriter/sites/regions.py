@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,14 +18,13 @@ from rewriter.sites.formulas import (
     makes_constants,
     name_of,
     number,
-    overwrites,
     scales,
     written,
     written_activation,
 )
 from rewriter.sites.recognition import recognised
 from rewriter.tracing import TracedGraph
-from rewriter.tracing.overrides import as_overwritten
+from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import Activation, activation_of_function, activation_of_module
 
 _NO_VALUES = frozenset({"shape", "size", "dtype", "device", "ndim", "dim", "is_cuda", "layout", "numel", "stride"})
@@ -40,7 +40,9 @@ class Region:
         exit: the value that comes out.
         nodes: the calls that compute it, in their order, ``exit`` the last.
         named: whether a function that is known as an activation takes part.
+        overwrites: whether a value is overwritten on the way.
         obstacle: why it cannot be replaced, or None.
+        glu: whether it is no elementwise function but a GLU, half of whose input goes through a sigmoid.
     """
 
     activation: Activation
@@ -48,7 +50,9 @@ class Region:
     exit: fx.Node
     nodes: tuple[fx.Node, ...]
     named: bool
+    overwrites: bool = False
     obstacle: str | None = None
+    glu: bool = False
 
     @property
     def inplace(self) -> bool:
@@ -73,6 +77,11 @@ class Regions:
         for node in traced.graph.nodes:
             self._sort(node)
         self.by_exit: dict[fx.Node, Region] = {}
+        for node in traced.graph.nodes:
+            if self._is_glu(node):
+                self.by_exit[node] = Region(
+                    Activation("sigmoid"), node.all_input_nodes[0], node, (node,), True, glu=True
+                )
         for node in self._root:
             if self._is_exit(node) and (region := self._region(node)) is not None:
                 self.by_exit.setdefault(region.exit, region)
@@ -88,11 +97,18 @@ class Regions:
             return activation_of_module(call.module)
         return activation_of_function(node) if node.op in ("call_function", "call_method") else None
 
+    def _is_glu(self, node: fx.Node) -> bool:
+        call = self._traced.calls.get(node)
+        if call is None or len(node.all_input_nodes) != 1 or self.is_static(node):
+            return False
+        return type(call.module) is nn.GLU if call.module is not None else name_of(node) == "glu"
+
     def _sort(self, node: fx.Node) -> None:
         inputs = node.all_input_nodes
         call = self._traced.calls.get(node)
         by_itself = node.op == "call_function" and not inputs and makes_constants(node)
-        computed = bool(inputs) and node.op in ("call_function", "call_method") and node.op != "output"
+        followed = node.op in ("call_function", "call_method") or self.activation_of(node) is not None
+        computed = bool(inputs) and followed
         shape = self._asks(node) or makes_constants(node)
         if node.op == "get_attr" or by_itself or shape or (computed and all(map(self.is_static, inputs))):
             self._static.add(node)
@@ -114,29 +130,36 @@ class Regions:
         return node.op in ("call_function", "call_method") and isinstance(asked, str) and asked in _NO_VALUES
 
     def _is_exit(self, node: fx.Node) -> bool:
-        users = [user for user in node.users if not self._asks(user)]
+        users = [user for user in node.users if not self._asks(user) and not makes_constants(user)]
         return not users or any(self._root.get(user) is not self._root[node] for user in users)
 
     def _region(self, exit: fx.Node) -> Region | None:
         entry = self._nearest(exit)
         nodes = self._between(entry, exit)
-        while is_copy(exit) and len(nodes) > 1:
-            exit = self._varying(exit)
-            nodes = self._between(entry, exit)
-        while len(nodes) > 1 and is_copy(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
+        exit, nodes = self._without_copies(entry, exit, nodes)
+        while len(nodes) > 1 and _keeps_values(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
         known = [node for node in nodes if self.activation_of(node) is not None]
         if not known and all(is_linear(node) or self.rescales(node) for node in nodes):
             return None
         return self._named(entry, exit, nodes, named=bool(known))
 
+    def _without_copies(
+        self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...]
+    ) -> tuple[fx.Node, tuple[fx.Node, ...]]:
+        while _keeps_values(exit) and len(nodes) > 1:
+            exit = self._varying(exit)
+            nodes = self._between(entry, exit)
+        return exit, nodes
+
     def _named(self, entry: fx.Node, exit: fx.Node, nodes: tuple[fx.Node, ...], *, named: bool) -> Region:
         whole: Region | None = None
         for inside in self._without_scales(entry, exit, nodes):
-            region = Region(Activation(""), inside[0], inside[1], inside[2], named)
+            overwriting = any(map(self._overwrites, inside[2][:-1]))
+            region = Region(Activation(""), inside[0], inside[1], inside[2], named, overwriting)
             found = self._recognise(region)
             if isinstance(found, Activation) and found.name.isidentifier():
-                return replace(region, activation=found)
+                return replace(region, activation=found, named=True)
             if whole is None:
                 text = found if isinstance(found, str) else None
                 shown = found if isinstance(found, Activation) else Activation(self._shown(region))
@@ -151,11 +174,15 @@ class Regions:
         yield entry, exit, nodes
         while len(nodes) > 1 and self.rescales(exit):
             exit = self._varying(exit)
-            nodes = self._between(entry, exit)
+            exit, nodes = self._without_copies(entry, exit, self._between(entry, exit))
             yield entry, exit, nodes
         while len(nodes) > 1 and self.rescales(nodes[0]) and self._only_enters(entry, nodes[0], nodes):
             entry, nodes = nodes[0], nodes[1:]
             yield entry, exit, nodes
+
+    def _overwrites(self, node: fx.Node) -> bool:
+        activation = self.activation_of(node)
+        return overwrites(node) or (activation is not None and activation.inplace)
 
     def rescales(self, node: fx.Node) -> bool:
         """Say whether a node scales one value by a number, or scales or shifts it by what only parameters determine."""
@@ -165,6 +192,15 @@ class Regions:
         if len(varying) != 1 or len(node.all_input_nodes) < 2 or len(node.args) != 2:
             return False
         return name_of(node) in ("mul", "add") or (name_of(node) in ("div", "sub") and node.args[0] is varying[0])
+
+    def size_of(self, node: fx.Node) -> int | None:
+        """Give the number of elements of a value that no input determines, where it is known."""
+        if node.op == "get_attr":
+            path = ".".join(filter(None, (self._traced.path, str(node.target))))
+            value = node.meta.get("value", _tensor_at(self._model, path))
+            return value.numel() if isinstance(value, Tensor) else None
+        sizes = [self.size_of(value) for value in node.all_input_nodes]
+        return max(sizes) if is_elementwise(node) and sizes and None not in sizes else None  # type: ignore[type-var]
 
     def _varying(self, node: fx.Node) -> fx.Node:
         return next(value for value in node.all_input_nodes if value not in self._static)
@@ -204,8 +240,9 @@ class Regions:
 
     def _recognise(self, region: Region) -> Activation | str:
         """Give a region's activation, or the reason why it is none that can be replaced."""
-        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
-            trained = any(value is not region.entry for value in region.exit.all_input_nodes)
+        one = self.activation_of(region.exit) if len(region.nodes) == 1 else None
+        trained = any(value is not region.entry for value in region.exit.all_input_nodes)
+        if one is not None and (trained or one.name != "threshold"):  # which may be a ReLU
             return f"its formula reads {region.exit.all_input_nodes[-1].target}" if trained else one
         constants: dict[fx.Node, Tensor | str] = {}
         for node in region.nodes:
@@ -224,6 +261,8 @@ class Regions:
         found = recognised(_Function(region, self._traced, constants, exact=False))
         if found is not None:
             return found
+        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
+            return one
         text = self._formula(region, constants)
         if text is None:
             return f"{self._shown(region)} has no formula that adversarial functions could be derived from"
@@ -286,7 +325,7 @@ class Regions:
             if text is None or len(text) > 390:
                 return None
             texts[node] = f"({text})"
-        return text if (text := texts[region.exit][1:-1]) else None
+        return ast.unparse(ast.parse(texts[region.exit], mode="eval"))  # without needless parentheses
 
     def _shown(self, region: Region) -> str:
         names = [
@@ -297,7 +336,9 @@ class Regions:
         return "∘".join(dict.fromkeys(reversed(names)))
 
     def function(self, region: Region) -> nn.Module:
-        """Make a module that computes what a region computes, call by call as the model does."""
+        """Make a module that computes what a region computes, call by call as the model does; of a GLU its sigmoid."""
+        if region.glu:
+            return nn.Sigmoid()
         if len(region.nodes) == 1 and (module := self._module(region.exit)) is not None:
             return copy.deepcopy(module)
         return _Function(region, self._traced, {}, exact=True)
@@ -305,6 +346,11 @@ class Regions:
     def _module(self, node: fx.Node) -> nn.Module | None:
         call = self._traced.calls.get(node)
         return call.module if call is not None else None
+
+
+def _keeps_values(node: fx.Node) -> bool:
+    """Say whether a node copies a value, or scales it by 1, which may be another number the next time."""
+    return is_copy(node) or (scales(node) and any(value == 1 for value in node.args if isinstance(value, int | float)))
 
 
 class _Word(str):

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rewriter.packed_experts import PackedExperts
-from rewriter.sites.code import CallInCode, CallInGraph
+from rewriter.sites.code import CallInCode, CallInGraph, Span
 from rewriter.tracing.spellings import Activation
 
 Kind = Literal["mlp", "gated", "linear", "conv", "embedding"]
@@ -37,6 +37,11 @@ class ActivationAddress:
     def turn(self) -> int | None:
         """For which of the layers of a loop it is, where one expression serves several."""
         return self.code.turn if isinstance(self.code, CallInCode) else None
+
+    @property
+    def loop(self) -> tuple[str, str, Span] | None:
+        """What the turns of one loop have in common, and nothing else has."""
+        return None if self.turn is None else (self.owner, self.code.method, self.code.expression)  # type: ignore[union-attr]
 
     @property
     def path(self) -> str:
@@ -74,6 +79,7 @@ class Hidden:
         partner: the other factor's layer of a gated MLP with two layers.
         half: which half of ``expand``'s output is activated, for a gated MLP with both factors packed in one layer.
         inner: the layers between, which share the hidden width.
+        glu: whether the activation is a GLU, which cuts ``expand``'s output in halves and multiplies them itself.
     """
 
     expand: nn.Module
@@ -81,6 +87,7 @@ class Hidden:
     partner: nn.Module | None = None
     half: int | None = None
     inner: tuple[InnerLayer, ...] = ()
+    glu: bool = False
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:

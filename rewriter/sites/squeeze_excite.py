@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from rewriter.sites.operations import Operations, keeps_values, reads_no_values
+from rewriter.sites.operations import Operations, keeps_values
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
 _MEANS = frozenset({"mean", torch.mean, F.adaptive_avg_pool2d})
@@ -32,7 +32,7 @@ class SqueezeExcite:
 
 def squeeze_excite(operations: Operations, value: fx.Node) -> SqueezeExcite | None:
     """Find the squeeze-and-excite that is all that reads ``value``, or None."""
-    users = [user for user in value.users if not reads_no_values(user)]
+    users = operations.readers(value)
     products = [user for user in users if user.target in MULTIPLICATIONS and len(user.all_input_nodes) == 2]
     means = [user for user in users if user.target in _MEANS or isinstance(operations.module(user), _MEAN_MODULES)]
     if len(users) != 2 or len(products) != 1 or len(means) != 1:
@@ -44,7 +44,7 @@ def squeeze_excite(operations: Operations, value: fx.Node) -> SqueezeExcite | No
             layers.append(node)
         elif not (layers or node is means[0] or operations.is_pass_through(node) or keeps_values(node)):
             return None
-        following = [user for user in node.users if not reads_no_values(user)]
+        following = operations.readers(node)
         if len(following) != 1 or (len(node.all_input_nodes) != 1 and node is not products[0]):
             return None
         node = following[0]
@@ -55,11 +55,11 @@ def squeeze_excite(operations: Operations, value: fx.Node) -> SqueezeExcite | No
 
 def _only_scales_after(operations: Operations, makes: fx.Node, product: fx.Node) -> bool:
     """Say whether only elementwise functions without parameters stand between the last layer and the product."""
-    (node,) = (user for user in makes.users if not reads_no_values(user))
+    (node,) = operations.readers(makes)
     while node is not product:
         module = operations.module(node)
         elementwise = operations.activation(node) is not None or operations.is_pass_through(node) or keeps_values(node)
         if not elementwise or (module is not None and any(True for _ in module.parameters())):
             return False
-        (node,) = (user for user in node.users if not reads_no_values(user))
+        (node,) = operations.readers(node)
     return True

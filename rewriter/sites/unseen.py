@@ -8,6 +8,7 @@ from torch import nn
 
 from rewriter.sites.foreign_layers import is_quantised
 from rewriter.sites.out_of_scope import QUANTISED, RECURRENT, SOFTMAX
+from rewriter.sites.products import SOFTMAX_MODULES
 from rewriter.sites.site import Miss
 from rewriter.tracing import Trace
 from rewriter.tracing.spellings import activation_of_module, is_known_activation
@@ -30,5 +31,5 @@ def unseen_activations(trace: Trace) -> Iterator[Miss]:
             yield Miss(path, "relu", QUANTISED.because(f"{type(module).__name__} holds it"))
         elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             yield Miss(path, type(module).__name__, RECURRENT.reason)
-        elif isinstance(module, nn.MultiheadAttention | nn.Softmax):
+        elif isinstance(module, (nn.MultiheadAttention, *SOFTMAX_MODULES)):
             yield Miss(path, "softmax", SOFTMAX.reason)

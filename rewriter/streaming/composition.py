@@ -79,9 +79,9 @@ def compose(model: nn.Module, recipe: Recipe, match: Match) -> list[OutputTensor
     names = ModuleNames(model)
     old = model.state_dict(keep_vars=True)
     keys = {id(tensor): key for key, tensor in reversed(old.items())}
-    functions = dict(_functions(model, names, recipe))
     resized = _resized(names, recipe, match)
     rewritten = operate(model, recipe)
+    functions = dict(_functions(rewritten, names, recipe))
     check_budget(rewritten, recipe)
     made = resized | {
         path: (NewFunction(site, recipe.method, _dtype(rewritten.get_submodule(path))), "")

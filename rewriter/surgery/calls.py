@@ -37,22 +37,9 @@ class EditedCalls:
 
     def carry_out(self) -> Callable[[], None]:
         """Change the module's code and add the functions; what is returned undoes it."""
-        owner, kind, attributes, modules = (
-            self.owner,
-            type(self.owner),
-            dict(vars(self.owner)),
-            dict(self.owner._modules),
-        )
+        owner, kind = self.owner, type(self.owner)
+        attributes, modules = dict(vars(owner)), dict(owner._modules)
         old_graph = copy.deepcopy(owner.graph) if self.graph and isinstance(owner, fx.GraphModule) else None
-        if self.methods:
-            rewrite_methods(owner, self.methods)
-        for name, functions in self.functions.items():
-            in_turn = [functions[turn] for turn in sorted(turn for turn in functions if turn is not None)]
-            owner.add_module(name, nn.ModuleList(in_turn) if in_turn else functions[None])
-        if isinstance(owner, fx.GraphModule):
-            for call in self.graph:
-                _replace_in_graph(owner.graph, call)
-            owner.recompile()
 
         def undo() -> None:
             object.__setattr__(owner, "__class__", kind)
@@ -63,7 +50,23 @@ class EditedCalls:
             if old_graph is not None and isinstance(owner, fx.GraphModule):
                 owner.graph = old_graph
 
+        try:
+            self._change()
+        except BaseException:
+            undo()
+            raise
         return undo
+
+    def _change(self) -> None:
+        if self.methods:
+            rewrite_methods(self.owner, self.methods)
+        for name, functions in self.functions.items():
+            in_turn = [functions[turn] for turn in sorted(turn for turn in functions if turn is not None)]
+            self.owner.add_module(name, nn.ModuleList(in_turn) if in_turn else functions[None])
+        if isinstance(self.owner, fx.GraphModule):
+            for call in self.graph:
+                _replace_in_graph(self.owner.graph, call)
+            self.owner.recompile()
 
 
 def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Module]) -> list[EditedCalls]:
@@ -77,12 +80,18 @@ def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Mo
         UsageError: the code is not what it was when it was traced.
     """
     edited: dict[str, EditedCalls] = {}
+    loops: dict[object, dict[int, str]] = defaultdict(dict)
+    for address in functions:
+        if address.turn is not None and address.code is not None:
+            loops[address.loop][address.turn] = address.code.name
     for address, function in functions.items():
         if address.module is not None:
             continue
         owner = names.modules[address.owner]
         calls = edited.setdefault(address.owner, EditedCalls(owner))
         code = address.code
+        if code is not None and hasattr(owner, code.name):
+            raise other_code(address.owner, f"an attribute {code.name} of its own")
         if isinstance(code, CallInGraph) and isinstance(owner, fx.GraphModule):
             known = {node.name for node in owner.graph.nodes}
             if not {code.node, code.operand} <= known:
@@ -90,18 +99,19 @@ def edited_calls(names: ModuleNames, functions: Mapping[ActivationAddress, nn.Mo
             calls.graph.append(code)
             calls.functions[code.name][None] = function
         elif isinstance(code, CallInCode):
-            edit = Edit(code.name, code.expression, code.operand, code.assigned, code.turn is not None)
+            turns = loops.get(address.loop, {})
+            if turns.keys() != {*range(len(turns))}:
+                raise other_code(address.owner, f"a loop of which only some turns have a function {code.name}")
+            own_names = tuple(turns[turn] for turn in sorted(turns)) if len({*turns.values()}) > 1 else ()
+            name = own_names[0] if own_names else code.name
+            edit = Edit(name, code.expression, code.operand, code.assigned, bool(turns), own_names)
             method = method_with(type(owner), code.method, code.digest, owner)
             known_method = next((one for one in calls.methods if one.function is method.function), method)
             if edit not in calls.methods[known_method]:
                 calls.methods[known_method].append(edit)
-            calls.functions[code.name][code.turn] = function
+            calls.functions[code.name][None if own_names else code.turn] = function
         else:
             raise other_code(address.owner, type(owner).__name__)
-    for path, calls in edited.items():
-        for name, turns in calls.functions.items():
-            if None not in turns and {*turns} != {*range(len(turns))}:
-                raise other_code(path, f"a loop of which only some turns have a function {name}")
     return list(edited.values())
 
 

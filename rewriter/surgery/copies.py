@@ -9,7 +9,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from rewriter.errors import UsageError
 from rewriter.tracing.trace import reason
@@ -45,16 +45,19 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _repair(path: str, module: nn.Module, made: nn.Module) -> None:
-    if type(made) is not type(module):
+    if isinstance(module, torch.jit.ScriptModule) and isinstance(made, torch.jit.ScriptModule):
+        return  # torch copies them in C++, and names their classes as it likes
+    if isinstance(module, fx.GraphModule) and type(made).__mro__[1:] == type(module).__mro__[1:]:
+        type(made).__name__ = type(module).__name__  # each has a class of its own
+    elif type(made) is not type(module):
         raise _cannot_copy(f"{type(module).__name__} at {path or 'the root'}, whose copy is a {type(made).__name__}")
-    made.training = module.training
-    before, after = vars(module), vars(made)
+    before, after = vars(module), vars(made)  # a class may guard its attributes
     for name in after.keys() - before.keys():
         del after[name]
     for name in before.keys() - after.keys():
         after[name] = copy.deepcopy(before[name])
     for name, value in before.items():
-        if isinstance(value, FunctionType) and after[name] is not value:
+        if name == "training" or (isinstance(value, FunctionType) and after[name] is not value):
             after[name] = value
     for registry in ("_parameters", "_buffers"):
         if before[registry].keys() != after[registry].keys():

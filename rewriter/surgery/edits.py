@@ -24,6 +24,7 @@ class Edit:
         operand: the source of the value that the function gets: inside ``expression``, or an expression ahead of it.
         assigned: for a statement, the variable that gets the result.
         in_turn: ``name`` is an `nn.ModuleList` of a function for every time the call is made in one run of the method.
+        turns: the same, where each of these functions is an attribute of its own: their names.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Edit:
     operand: Span
     assigned: str = ""
     in_turn: bool = False
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _Editor:
         return self._render((0, len(self._text)), sorted([*regions, *self._turns()], key=_Region.order))
 
     def _regions(self, edit: Edit) -> Iterator[_Region]:
-        for name in (edit.name, edit.assigned or edit.name):
+        for name in (edit.name, edit.assigned or edit.name, *edit.turns):
             if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
                 raise self._error(f"{name!r}, which cannot be the name of a function or a variable here")
         places = self._places
@@ -101,12 +103,17 @@ class _Editor:
             yield _Region(span, None, f"{called}({kept}", ")")
 
     def _turns(self) -> list[_Region]:
-        names = dict.fromkeys(edit.name for edit in self._edits if edit.in_turn)
+        names = {edit.name: edit.turns for edit in self._edits if edit.in_turn}
         if not names:
             return []
         if taken := {"iter", "next"} & (self._variables | self._method.function.__globals__.keys()):
             raise self._error(f"{min(taken)} as a name of its own, where Python's is needed")
-        made = "; ".join(f"{self._fresh(name, 'turns')} = iter({self._places.module}.{name})" for name in names)
+        owner = self._places.module
+        held = {
+            n: f"({', '.join(f'{owner}.{t}' for t in turns)})" if turns else f"{owner}.{n}"
+            for n, turns in names.items()
+        }
+        made = "; ".join(f"{self._fresh(name, 'turns')} = iter({text})" for name, text in held.items())
         statement, is_docstring, is_compound = self._places.first_statement()
         start, end = self._bytes(statement)
         if is_docstring:

@@ -15,7 +15,7 @@ from rewriter.surgery.channelwise import resized_channelwise
 from rewriter.surgery.experts import resized_experts
 from rewriter.surgery.functions import site_function
 from rewriter.surgery.linears import fill_linear, hollow_linear
-from rewriter.surgery.packed_gate import PackedGate
+from rewriter.surgery.packed_gate import PackedGate, ProductOfHalves
 from rewriter.surgery.placed import with_code
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.torch_layers import close_fast_path
@@ -113,7 +113,7 @@ def _pack_gate(
         )
     gate = PackedGate(linear, functions[site.path], site.placement.branches, record.half)
     linears[record.path] = gate.train(linear.training)
-    functions[site.path] = nn.Identity().train(linear.training)
+    functions[site.path] = (ProductOfHalves() if record.glu else nn.Identity()).train(linear.training)
 
 
 def _replace(model: nn.Module, names: ModuleNames, path: str, new: nn.Module) -> None:

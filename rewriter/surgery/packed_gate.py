@@ -38,3 +38,12 @@ class PackedGate(InnerLinear):
         first, last = torch.split(super().forward(input), self._sizes, dim=-1)
         halves = (self.function(first), last) if self.activated_half == 0 else (first, self.function(last))
         return torch.cat(halves, dim=-1)
+
+
+class ProductOfHalves(nn.Module):
+    """What is left of a GLU behind a `PackedGate`: ``[…, 2h]`` to the product of both halves, ``[…, h]``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Multiply the halves."""
+        first, last = input.chunk(2, dim=-1)
+        return first * last

@@ -45,7 +45,7 @@ def with_code(model: nn.Module, sites: Sequence[SiteRecord]) -> list[SiteRecord]
     """
     if all(site.module is not None or site.code is not None for site in sites):
         return list(sites)
-    found = {(site.address.owner, site.address.call): site for site in match(trace(model)).sites}
+    found = {(site.address.owner, site.address.call): site for site in match(trace(model), in_code=True).sites}
     complete: list[SiteRecord] = []
     for site in sites:
         if site.module is None and site.code is None:
@@ -56,25 +56,27 @@ def with_code(model: nn.Module, sites: Sequence[SiteRecord]) -> list[SiteRecord]
                 or known.activation.name != site.activation.partition("(")[0]
             ):
                 raise other_code(site.owner, f"no {site.activation} as its call {site.call}")
-            code = known.address.code.model_copy(
-                update={"name": _name_of_format_1(model.get_submodule(site.owner), site)}
-            )
+            name = _name_of_format_1(site)
+            while hasattr(model.get_submodule(site.owner), name):
+                name += "_"
+            code = known.address.code.model_copy(update={"name": name})
             site = site.model_copy(update={"code": code})
         complete.append(site)
     return complete
 
 
 def placed(model: nn.Module, site: SiteRecord) -> str:
-    """Give the path of the function that a recipe puts at a site, in the model before or after the rewrite."""
+    """Give the path of the function that a recipe put at a site of a model."""
     if site.module is not None:
         return site.module
-    name = site.code.name if site.code is not None else _name_of_format_1(model.get_submodule(site.owner), site)
-    turn = f".{site.address.turn}" if site.address.turn is not None else ""
-    return f"{site.owner}.{name}{turn}".removeprefix(".")
-
-
-def _name_of_format_1(owner: nn.Module, site: SiteRecord) -> str:
-    name = f"{site.activation.partition('(')[0]}_{site.call}"
-    while hasattr(owner, name) and hasattr(owner, f"{name}_"):
+    if site.code is not None:
+        turn = f".{site.address.turn}" if site.address.turn is not None else ""
+        return f"{site.owner}.{site.code.name}{turn}".removeprefix(".")
+    owner, name = model.get_submodule(site.owner), _name_of_format_1(site)
+    while hasattr(owner, f"{name}_"):
         name += "_"
-    return name
+    return f"{site.owner}.{name}".removeprefix(".")
+
+
+def _name_of_format_1(site: SiteRecord) -> str:
+    return f"{site.activation.partition('(')[0]}_{site.call}"

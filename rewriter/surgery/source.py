@@ -245,7 +245,7 @@ def _called_modules(module: nn.Module, kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     while _RECORD in vars(kind):
         kind, edits = vars(kind)[_RECORD]
-        names = {edit.name for _, changes in edits for edit in changes}
+        names = {name for _, changes in edits for edit in changes for name in (edit.name, *edit.turns)}
         found |= {name: module._modules[name] for name in names if name in module._modules}
     return found
 

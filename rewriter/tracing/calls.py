@@ -66,6 +66,7 @@ class Call:
         module: the module called, or None for a function or tensor method.
         path: the absolute path under which the caller reaches ``module`` (None for functions).
         alone: False when the caller reaches ``module`` under more than one name.
+        plain: whether ``module`` was given one value by its position, as every activation can be called.
         graph_node: for the code of a GraphModule, the name of the node that is the call.
     """
 
@@ -75,6 +76,7 @@ class Call:
     module: nn.Module | None = None
     path: str | None = None
     alone: bool = True
+    plain: bool = True
     graph_node: str | None = None
 
     @property

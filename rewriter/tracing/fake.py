@@ -6,6 +6,7 @@ import functools
 import gc
 import inspect
 import logging
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
 from rewriter.evaluation import call, evaluating
 from rewriter.tracing.hooks import untouched
 from rewriter.tracing.torch_layers import without_fast_path
+
+Layout = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
 
 class FakeRun:
@@ -61,7 +65,9 @@ class FakeRun:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if error is not None:
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the run
         self._stack.close()
 
     def __call__(self) -> Any:
@@ -76,12 +82,21 @@ class FakeRun:
         with self._mode:
             return call(self._model, given)
 
+    def like(self, layout: Layout) -> Tensor:
+        """Make a fake tensor of a layout."""
+        size, stride, dtype, device = layout
+        with no_dispatch():
+            hollow = torch.empty_strided(size, stride, dtype=dtype, device="meta")
+        return FakeTensor(self._mode, hollow, device)
+
     def note(self, value: Tensor) -> None:
         """Note a fake tensor that the run made: nothing may hold on to it afterwards."""
         self._made.append(weakref.ref(value))
 
     def _put_fakes(self) -> None:
         for path, module in self._model.named_modules():
+            if "_parameters" not in vars(module):  # a scripted module
+                continue
             for registry in (module._parameters, module._buffers):
                 for name, weight in registry.items():
                     if weight is not None:
@@ -90,14 +105,15 @@ class FakeRun:
 
     def _standing_for(self, weight: Any) -> Any:
         if id(weight) not in self._fakes:
-            fake = self._fake(weight, torch.device("cpu") if weight.is_meta else weight.device)
-            parameter = isinstance(weight, nn.Parameter)
-            self._fakes[id(weight)] = nn.Parameter(fake, weight.requires_grad) if parameter else fake
+            fake: Any = self._fake(weight, torch.device("cpu") if weight.is_meta else weight.device)
+            if isinstance(weight, nn.Parameter):
+                fake._is_param = True  # as nn.Parameter marks a tensor of another kind
+                fake.requires_grad = weight.requires_grad
+            self._fakes[id(weight)] = fake
         return self._fakes[id(weight)]
 
     def _fake(self, value: Tensor, device: torch.device) -> Tensor:
-        hollow = torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="meta")
-        return FakeTensor(self._mode, hollow, device)
+        return self.like((value.size(), value.stride(), value.dtype, device))
 
     def _forget(self) -> None:
         """Take the run's tensors out of caches: code that keeps a table of positions would find it without values."""
@@ -122,7 +138,7 @@ def _take_out(held: Tensor) -> None:
             elif type(holder) is dict:
                 for key in [key for key, value in holder.items() if any(value is one for one in waiting)]:
                     del holder[key]
-            elif type(holder) is list and holder not in (waiting, found):
+            elif type(holder) is list and holder is not waiting and holder is not found:
                 holder[:] = [value for value in holder if not any(value is one for one in waiting)]
             elif type(holder) is tuple or type(holder).__name__ == "_lru_list_elem":
                 found.append(holder)

@@ -41,7 +41,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
     the context lasts, and hooks do not run. Plain lists and dicts of modules, such as caches, get their entries back;
     changes deeper inside them stay.
     """
-    kept = {module: dict(vars(module)) for module in model.modules()}
+    # Scripted modules keep their parts in C++, where no code of theirs changes them.
+    kept = {module: dict(vars(module)) for module in model.modules() if "_modules" in vars(module)}
     values = [value for attributes in kept.values() for value in attributes.values()]
     lists = [(value, list(value)) for value in values if type(value) is list]
     mappings = [(value, dict(value)) for value in values if type(value) is dict]

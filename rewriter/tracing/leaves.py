@@ -21,4 +21,6 @@ def is_leaf(module: nn.Module) -> bool:
     if is_transformer(module):
         return False
     written_in = str(getattr(vars(module).get("forward", type(module).forward), "__module__", ""))
+    if written_in == nn.GELU.__module__ and type(module).__module__ != written_in:  # a user's subclass of an activation
+        return isinstance(module, nn.MultiheadAttention)
     return written_in.startswith(("torch.nn.", "torch.ao.nn."))

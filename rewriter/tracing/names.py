@@ -35,8 +35,9 @@ class ModuleNames:
             NameError: the module is not part of the model (made on the fly, or kept in a plain list).
         """
         if type(run.module) is nn.Sequential:
-            name, part = list(run.module._modules.items())[run.calls]
-            if part is module:
+            parts = list(run.module._modules.items())[run.calls :][:1]
+            if parts and parts[0][1] is module:
+                name = parts[0][0]
                 return f"{run.path}.{name}" if run.path else name, True
         paths = self.paths(module)
         if not paths:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch import fx
 from torch._ops import OpOverload
 
 _REFLECTED = {
@@ -20,6 +21,8 @@ _REFLECTED = {
     "__rmul__": operator.mul,
     "__radd__": operator.add,
 }
+
+_AUGMENTED = frozenset({operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow})
 
 
 def spelled(
@@ -54,6 +57,13 @@ def overwritten(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace")
     first = args[0] if args else kwargs.get("input")
     return first if in_place else None
+
+
+def overwrites(node: fx.Node) -> bool:
+    """Say whether a function or method node overwrites its first argument."""
+    name = node.target if isinstance(node.target, str) else str(getattr(node.target, "__name__", ""))
+    in_place = name.endswith("_") and not name.endswith("__")
+    return node.target in _AUGMENTED or in_place or bool(node.kwargs.get("inplace"))
 
 
 def as_overwritten(value: Any) -> Any:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from rewriter.tracing.calls import Call, Places, Run
-from rewriter.tracing.fake import FakeRun
+from rewriter.tracing.fake import FakeRun, Layout
 from rewriter.tracing.guards import decide
 from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
@@ -25,6 +25,10 @@ from rewriter.tracing.overrides import as_overwritten, overwritten, spelled
 from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
 from rewriter.tracing.tracer import symbolic_trace, trace_children
 
+_LAYERS = frozenset(
+    {nn.Linear, nn.Conv1d, nn.Conv2d, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.AdaptiveAvgPool2d}
+    | {nn.GELU, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d}
+)
 _CONSTANTS = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, slice, type(None), type(...))
 
 
@@ -101,6 +105,7 @@ class Recorder:
         self._kept: list[Any] = []  # so that no other tensor takes the id of one that is known
         self._runs: list[Run] = []
         self._in_call = False
+        self._layouts: dict[tuple[Any, ...], Layout] = {}
         self._places = Places(__file__)
         self._leaves = {module for module in model.modules() if is_leaf(module)}
         self._fake: FakeRun
@@ -138,7 +143,8 @@ class Recorder:
         if caller is None:
             return self._own_code(Run("", module), forward, args, kwargs)
         path, alone = self._names.called_as(module, caller)
-        call = Call(caller, caller.calls, self._places.here(), module, path, alone, caller.graph_node)
+        plain = len(args) == 1 and not kwargs
+        call = Call(caller, caller.calls, self._places.here(), module, path, alone, plain, caller.graph_node)
         caller.calls += 1
         if type(module) in self._opaque:
             self._untraced.setdefault(path, Untraced(path, type(module).__name__, self._opaque[type(module)]))
@@ -171,10 +177,26 @@ class Recorder:
 
     def _leaf(self, call: Call, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         nodes = self._as_nodes(args), self._as_nodes(kwargs)
-        result = self._uninterrupted(forward, args, kwargs)
+        result = self._uninterrupted(self._result, (call.module, forward, args, kwargs), {})
+        if any(result is value for value in args) and not getattr(call.module, "inplace", False):
+            return result  # a dropout, as it is in eval mode: what it gives is what it got
         node = self._traced.graph.create_node("call_module", str(call.path), *nodes)
         self._traced.calls[node] = call
-        return self._returned(node, result, args, kwargs)
+        return self._returned(node, result, args, kwargs, args[0] if args and result is args[0] else None)
+
+    def _result(self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Run a leaf, or make a tensor like the one that an equal layer gave for an equal input."""
+        known = len(args) == 1 and not kwargs and isinstance(args[0], FakeTensor) and forward is not _stands_for_result
+        if not known or type(module) not in _LAYERS or self._unknown_sizes:
+            return forward(*args, **kwargs)
+        given, weight = args[0], getattr(module, "weight", None)
+        key = (type(module), module.extra_repr(), *_layout(given), weight.dtype if weight is not None else None)
+        if key not in self._layouts:
+            result = forward(*args, **kwargs)
+            if type(result) is FakeTensor and result is not given:
+                self._layouts[key] = _layout(result)
+            return result
+        return self._fake.like(self._layouts[key])
 
     def made(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out one call and record it, unless another call that is recorded makes it."""
@@ -190,6 +212,8 @@ class Recorder:
         target = overwritten(function, args, kwargs)
         if not any(isinstance(value, Tensor) for value in (target, *_leaves(result))):
             return result
+        if target is None and any(result is value for value in args):
+            return result  # what it gives is what it got
         run = self._runs[-1]
         kind, written, positional = spelled(function, nodes[0])
         node = self._traced.graph.create_node(kind, written, positional, nodes[1])
@@ -210,11 +234,10 @@ class Recorder:
         Who holds the old object and reads it later is thereby told from who reads the result.
         """
         if isinstance(result, Tensor):
-            if any(result is value for value in (*args, *kwargs.values(), target)):
+            if result is target:
                 old = result
                 result = self._uninterrupted(_alias, (old,), {})
-                if target is old:
-                    self._overwritten[id(old)] = node
+                self._overwritten[id(old)] = node
             self._nodes[id(result)] = node
             node.meta["shape"] = result.shape
         elif isinstance(result, tuple | list):
@@ -304,6 +327,10 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._recorder.made(func, args, kwargs or {})
+
+
+def _layout(value: Tensor) -> Layout:
+    return value.size(), value.stride(), value.dtype, value.device
 
 
 def _alias(value: Tensor) -> Tensor:

@@ -137,9 +137,18 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[str, bool]] = {
     F.hardshrink: ("hardshrink", False),
     F.softshrink: ("softshrink", False),
     F.threshold: ("threshold", False),
+    torch.threshold: ("threshold", False),
+    torch.threshold_: ("threshold", True),
+    F.prelu: ("prelu", False),
+    torch.prelu: ("prelu", False),
+    torch.rrelu: ("rrelu", False),
+    torch.rrelu_: ("rrelu", True),
+    torch.selu_: ("selu", True),
+    torch.celu_: ("celu", True),
     torch.threshold_: ("threshold", True),
     F.rrelu: ("rrelu", False),
     F.rrelu_: ("rrelu", True),
+    F.prelu: ("prelu", False),
 }
 
 _METHODS = {
@@ -150,6 +159,7 @@ _METHODS = {
     "tanh": ("tanh", False),
     "tanh_": ("tanh", True),
     "hardshrink": ("hardshrink", False),
+    "prelu": ("prelu", False),
 }
 
 # Operators such as ``torch.ops.aten.relu`` that have the canonical name of what they compute.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dis
 import inspect
-import linecache
 import operator
 import os
 import sys
 from collections.abc import Callable
-from itertools import islice
 from types import FrameType
 from typing import Any, Final
 
@@ -23,12 +21,14 @@ from rewriter.tracing.hooks import untouched
 from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.node_by_node import NodeByNode
+from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import activation_of_function, is_known_activation
 from rewriter.tracing.torch_layers import without_fast_path
 from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
 
 _ARITHMETIC: Final = frozenset(
     {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.matmul}
+    | {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow}
 )
 
 
@@ -67,9 +67,9 @@ def trace_children(names: ModuleNames, path: str, untraced: list[Untraced]) -> t
 
 def _trace_module(names: ModuleNames, path: str, untraced: list[Untraced]) -> tuple[TracedGraph, ...]:
     module = names.modules[path]
-    tracer = _Tracer(names, path)
     try:
         with untouched(module), without_fast_path():
+            tracer = _Tracer(names, path)  # whose buffers are copies meanwhile
             graph = tracer.trace(module)
     except Exception as error:  # a user's forward may raise anything when it is given proxies
         untraced.append(Untraced(path, type(module).__name__, reason(error)))
@@ -88,7 +88,8 @@ def _adopted(module: fx.GraphModule) -> TracedGraph:
     for index, node in enumerate(n for n in module.graph.nodes if n.op.startswith("call_")):
         called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         path = str(node.target) if called is not None else None
-        calls[node] = Call(run, index, (), called, path, graph_node=node.name)
+        plain = len(node.args) == 1 and not node.kwargs
+        calls[node] = Call(run, index, (), called, path, plain=plain, graph_node=node.name)
     return TracedGraph("", module.graph, calls, [run])
 
 
@@ -104,7 +105,22 @@ class _TensorNames:
 
 
 class _Value(fx.Proxy):
-    """A traced value; what it is can be asked for only where that is certain."""
+    """A traced value: what it is can be asked where that is certain, and augmented assignments overwrite it."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+    def __ipow__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.ipow, (self, other), {})
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -128,9 +144,9 @@ def _asks_for_the_kind(frame: FrameType) -> bool:
         return True
     if code.co_filename.startswith(_TORCH):
         return False
-    line, _, column, _ = next(islice(code.co_positions(), frame.f_lasti // 2, None))
-    text = linecache.getline(code.co_filename, line or 0).encode()[column or 0 :]
-    return not text or text.startswith(b"isinstance")
+    line, _, column, _ = list(code.co_positions())[frame.f_lasti // 2]
+    places = [one.positions for one in dis.get_instructions(code) if one.argval == "isinstance"]
+    return column is not None and any(one and (one.lineno, one.col_offset) == (line, column) for one in places)
 
 
 def is_tensor(node: fx.Node) -> bool:
@@ -164,6 +180,7 @@ class _Tracer(fx.Tracer):
         self._running: list[Run] = []
         self._places = Places(__file__)
         self._parameter_proxies: dict[str, fx.Proxy] = {}
+        self._overwritten: dict[fx.Node, fx.Node] = {}
         self._tensors = _TensorNames(names.modules[prefix])
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -219,9 +236,18 @@ class _Tracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
     def create_arg(self, a: Any) -> Any:
-        """Give a node for a parameter or buffer, found by identity as in `getattr`."""
+        """Give the node of a value as it is now; one for a parameter or buffer, found by identity as in `getattr`."""
         name = self._tensors.of(a)
-        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+        if name is not None:
+            return self.create_node("get_attr", name, (), {})
+        if type(a) is Tensor:
+            node = self.create_node("get_attr", "a constant", (), {})
+            node.meta["value"] = a
+            return node
+        now = super().create_arg(a)
+        if isinstance(now, fx.Node) and now in self._overwritten:
+            return super().create_node("call_function", as_overwritten, (self._overwritten[now],), {})
+        return now
 
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         """Record who made every function and method call."""
@@ -230,7 +256,15 @@ class _Tracer(fx.Tracer):
             run = self._running[-1]
             self.calls[node] = Call(run, run.calls, self._places.here(), graph_node=run.graph_node)
             run.calls += 1
+            if overwrites(node) and node.args and isinstance(node.args[0], fx.Node):
+                self._overwrite(node.args[0], node)
         return node
+
+    def _overwrite(self, old: fx.Node, new: fx.Node) -> None:
+        """Let those who hold a value that is overwritten read what it is from now on."""
+        same = (old, old.args[0]) if old.target is as_overwritten else (old,)
+        before = [node for node, current in self._overwritten.items() if current in same]
+        self._overwritten.update(dict.fromkeys((*before, *same), new))
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -238,7 +272,8 @@ class _Tracer(fx.Tracer):
         """Trace into ``m``, or make it a leaf when its code cannot be traced."""
         caller = self._running[-1]
         path, alone = self._names.called_as(m, caller)
-        call = Call(caller, caller.calls, self._places.here(), m, path, alone, caller.graph_node)
+        plain = len(args) == 1 and not kwargs
+        call = Call(caller, caller.calls, self._places.here(), m, path, alone, plain, caller.graph_node)
         caller.calls += 1
         if self.is_leaf_module(m, path):
             return self._leaf(call, args, kwargs)
@@ -277,5 +312,6 @@ class _Tracer(fx.Tracer):
                 break
             self.graph.erase_node(node)
             self.calls.pop(node, None)
+            self._overwritten = {old: new for old, new in self._overwritten.items() if node not in (old, new)}
             for name in [name for name, proxy in self._parameter_proxies.items() if proxy.node is node]:
                 del self._parameter_proxies[name]

@@ -69,6 +69,16 @@ def test_after_a_norm_the_norms_output_is_seen_as_in_evaluation() -> None:
         assert torch.equal(found, model.norm.eval()(model.conv(x)).flatten())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_code_and_mode_of_a_model_whose_code_calls_the_activation_are_as_before(training: bool) -> None:
+    model = Functional().train(training)
+    kind, attributes = type(model), set(vars(model))
+    samples(model, [torch.ones(2, 3)])
+    assert type(model) is kind
+    assert set(vars(model)) == attributes
+    assert [module.training for module in model.modules()] == [training] * len(list(model.modules()))
+
+
 def test_model_and_random_state_are_as_before() -> None:
     model = Convolution()
     model.norm.eval()

@@ -10,7 +10,7 @@ from torch import nn
 
 import rewriter
 from rewriter.recipe import Recipe
-from rewriter.recipe.schema import FORMAT
+from rewriter.recipe.schema import FORMATS
 
 
 def model(device: str = "cpu") -> nn.Module:
@@ -95,7 +95,7 @@ def test_a_file_that_does_not_follow_the_schema_is_refused_in_one_line(text: str
     path.write_text(text)
     with pytest.raises(rewriter.UsageError, match=found) as refusal:
         Recipe.read(path)
-    assert FORMAT in str(refusal.value)
+    assert FORMATS[-1] in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 

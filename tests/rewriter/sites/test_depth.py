@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -19,11 +20,11 @@ class Net(nn.Module):
 
     def __init__(self, run: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
-        self.run = run
+        self.run = MethodType(run, self)
         self.a, self.b, self.c = Mlp(), Mlp(), Mlp()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
+        return self.run(x)
 
 
 class Opaque(Net):

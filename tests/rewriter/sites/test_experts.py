@@ -42,7 +42,7 @@ def test_experts_are_one_site_whose_weights_are_understood(
 def test_another_gate_is_a_miss_that_says_so(meet: Any) -> None:
     captured = rewriter.capture(Mixture(Experts(meet)))
     assert captured.sites == ()
-    (miss,) = captured.misses
+    (miss,) = (miss for miss in captured.misses if miss.function != "softmax")
     assert (miss.path, miss.function) == ("experts.act", "silu")
     assert "they compute neither project(act(expand(x))) nor" in miss.reason
 
@@ -159,7 +159,7 @@ def test_depth_orders_experts_whose_kernel_can_be_traced() -> None:
 
 def test_understood_experts_are_not_reported_as_not_captured() -> None:
     recipe = rewriter.plan(Mixture(Experts(gate_first)), "hdfgd")
-    assert recipe.misses == ()
+    assert {miss.function for miss in recipe.misses} == {"softmax"}  # the router's
 
 
 class Chosen(nn.ModuleDict):

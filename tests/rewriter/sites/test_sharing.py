@@ -17,10 +17,29 @@ class Block(nn.Module):
 
 
 class Shifted(nn.Module):
-    """More than an activation, so that no other module takes its place."""
+    """A function that has no name."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x) - 0.5
+
+
+class ShiftsMore(Shifted):
+    """Another function while training, so that only its own code can be edited."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 1 if self.training else x)
+
+
+class Counts(Shifted):
+    """Keeps a state, so that only its own code can be edited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
 
 
 def test_blocks_that_share_one_activation_object_get_one_function_each() -> None:
@@ -39,18 +58,32 @@ def test_one_relu_called_three_times_in_one_forward_is_three_sites() -> None:
     assert [site.producer for site in inside] == ["layer1.0.conv1", "layer1.0.conv2", "layer1.0.conv3"]
     assert {site.address.module for site in inside} == {None}
     result = rewriter.rewrite(model, "ga")
-    first, second, third = (getattr(result.model.layer1[0], site.path.replace("layer1.0:", "relu_")) for site in inside)
+    assert [site.path for site in inside] == ["layer1.0:relu_2", "layer1.0:relu_3", "layer1.0:relu_4"]  # relu is there
+    first, second, third = (getattr(result.model.layer1[0], f"relu_{number}") for number in (2, 3, 4))
     assert type(first) is type(third)
     assert type(first) is not type(second)
     assert isinstance(result.model.layer1[0].relu, nn.ReLU)
 
 
-def test_code_that_serves_several_layers_is_refused_with_that_reason() -> None:
-    act = Shifted()
-    captured = rewriter.capture(nn.Sequential(Block(act), Block(act)))
+def test_a_function_of_no_name_that_serves_several_layers_is_replaced_in_each() -> None:
+    act, x = Shifted(), torch.randn(3, 4)
+    model = nn.Sequential(Block(act), Block(act))
+    result = rewriter.rewrite(model, "swap", activation="silu")
+    assert [site.path for site in result.recipe.sites] == ["0.act", "1.act"]
+    assert result.model[0].act is not result.model[1].act
+    model[0].act = model[1].act = nn.SiLU()
+    torch.testing.assert_close(result.model(x), model(x))
+
+
+@pytest.mark.parametrize("act", [ShiftsMore(), Counts()])
+@pytest.mark.parametrize("inputs", [None, torch.zeros(2, 4)], ids=["traced", "recorded"])
+def test_code_that_serves_several_layers_and_is_no_mere_function_is_refused(
+    act: nn.Module, inputs: Tensor | None
+) -> None:
+    captured = rewriter.capture(nn.Sequential(Block(act), Block(act)).eval(), inputs)
     assert captured.sites == ()
     assert {miss.reason for miss in captured.misses} == {
-        "0.act:0 serves several layers, which one replacement would tie together"
+        "0.act:formula serves several layers, which one replacement would tie together"
     }
 
 

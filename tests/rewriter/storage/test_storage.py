@@ -107,11 +107,11 @@ def test_a_missing_parent_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(model: nn.Module, path: str) -> None:
-        Path(path).write_bytes(b"half")
+    def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(folder, "save_model", fail)
+    monkeypatch.setattr(folder, "save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         saved("ga", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -129,7 +129,7 @@ def test_a_callable_attribute_is_recognised_and_replaced(case: str) -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(Mlp(act)), torch.randn(16, 4)
     result = rewriter.rewrite(model, "ga", lifted=False)
-    assert [(str(site.activation), site.path, site.kind) for site in result.recipe.sites] == [(name, "0:1", "mlp")]
+    assert [(str(site.activation), site.path, site.kind) for site in result.recipe.sites] == [(name, "0.act", "mlp")]
     torch.testing.assert_close(result.model(x), model(x))
     other = rewriter.rewrite(model, "swap", activation="tanh").model
     torch.testing.assert_close(other(x), model[0].fc2(torch.tanh(model[0].fc1(x))))
@@ -173,13 +173,6 @@ class Learned(nn.Module):
         return torch.relu(x) * self.slope
 
 
-class Clipped(nn.Module):
-    """ReLU up to 50, where a comparison at small values alone would be misled."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x).clamp(max=50)
-
-
 class Squeezed(nn.Module):
     """ReLU that also changes the shape."""
 
@@ -192,17 +185,12 @@ class TrainsDifferently(nn.Module):
         return torch.relu(x) if self.training else F.leaky_relu(x)
 
 
-class TwoInputs(nn.Module):
-    def forward(self, x: Tensor, bias: float = 0.0) -> Tensor:
-        return torch.relu(x + bias)
-
-
 class OfTheBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x) - torch.relu(-x).mean()
 
 
-NOT_JUST_ACTIVATIONS = [Remembers, Learned, Clipped, Squeezed, TrainsDifferently, TwoInputs, OfTheBatch]
+NOT_JUST_ACTIVATIONS = [Remembers, Learned, Squeezed, TrainsDifferently, OfTheBatch]
 
 
 @pytest.mark.parametrize("kind", NOT_JUST_ACTIVATIONS, ids=lambda kind: kind.__name__)
@@ -211,6 +199,40 @@ def test_a_class_that_does_anything_else_is_not_taken_for_an_activation(kind: ty
     model = nn.Sequential(Mlp(kind())).train(training)
     captured = rewriter.capture(model)
     assert all(site.path != "0.act" for site in captured.sites)
+
+
+class Clipped(nn.Module):
+    """ReLU up to 50, where a comparison at small values alone would be misled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x).clamp(max=50)
+
+
+def test_a_part_of_a_function_is_not_taken_for_the_whole() -> None:
+    (site,) = rewriter.capture(Mlp(Clipped())).sites
+    assert (str(site.activation), site.path) == ("hardtanh(min_val=0, max_val=50)", "act")
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor, bias: float = 0.0) -> Tensor:
+        return torch.relu(x + bias)
+
+
+class GivesTwo(Mlp):
+    def __init__(self, bias: float) -> None:
+        super().__init__(Shifted())
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x), self.bias))
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_a_module_that_is_called_with_two_arguments_still_gets_both(bias: float) -> None:
+    model, x = GivesTwo(bias), torch.randn(3, 4)
+    for site in rewriter.capture(model).sites:
+        assert site.path != "act"
+        torch.testing.assert_close(rewriter.rewrite(model, "ga", lifted=False).model(x), model(x))
 
 
 def test_recognising_a_class_does_not_run_the_users_object() -> None:

@@ -142,7 +142,7 @@ class MakesABuffer(Mlp):
 
 
 class MakesABufferByHand(nn.Module):
-    """Its activation is functional, so that a graph would have to stand in for code that makes a buffer."""
+    """Its activation is functional, in the code that makes a buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,22 +154,17 @@ class MakesABufferByHand(nn.Module):
         return self.fc2(F.gelu(self.fc1(x))) * self.scale
 
 
-def test_a_buffer_made_while_running_is_made_by_the_rewritten_model_and_not_by_the_plan() -> None:
+@pytest.mark.parametrize("kind", [MakesABuffer, MakesABufferByHand])
+def test_a_buffer_made_while_running_is_made_by_the_rewritten_model_and_not_by_the_plan(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    model, x = nn.Sequential(MakesABuffer()), torch.randn(3, 4)
-    result = rewriter.rewrite(model, "ga", lifted=False)
-    assert "0.scale" not in model.state_dict()
-    assert "0.scale" not in result.model.state_dict()
-    torch.testing.assert_close(result.model(x), model(x))
-    assert "0.scale" in result.model.state_dict()
-
-
-def test_code_that_makes_a_buffer_is_not_replaced_by_a_graph() -> None:
-    model = nn.Sequential(MakesABufferByHand(), nn.Linear(4, 4))
-    captured = rewriter.capture(model)
-    assert captured.sites == ()
-    assert captured.misses[0].reason.endswith("makes tensors or keeps state, which a graph would freeze")
-    assert not hasattr(model[0], "scale")
+    model, x = nn.Sequential(kind(), nn.Linear(4, 4)), torch.randn(3, 4)
+    for example_inputs in (None, x):
+        result = rewriter.rewrite(model, "ga", lifted=False, example_inputs=example_inputs)
+        assert "0.scale" not in model.state_dict()
+        if example_inputs is None:
+            assert "0.scale" not in result.model.state_dict()
+        torch.testing.assert_close(result.model(x), copy.deepcopy(model)(x))
+        assert "0.scale" in result.model.state_dict()
 
 
 def test_the_graph_of_a_user_and_the_model_it_came_from_are_told_apart() -> None:

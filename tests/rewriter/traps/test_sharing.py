@@ -38,7 +38,7 @@ def test_each_call_of_one_object_gets_a_function_of_its_own(act: nn.Module) -> N
     result = rewriter.rewrite(model, "ga", lifted=False)
     adversarial = [site.placement.function.startswith("g[") for site in result.recipe.sites]
     assert adversarial == [False, True, False]
-    functions = [module for name, module in result.model[0].named_children() if name not in ("layers", "act")]
+    (functions,) = [list(module) for name, module in result.model[0].named_children() if name not in ("layers", "act")]
     assert len({id(function) for function in functions}) == 3
     expected = x
     for layer, function in zip(model[0].layers, functions, strict=False):
@@ -112,3 +112,39 @@ def test_a_weight_used_by_hand_elsewhere_stays_the_same_object(method: str) -> N
     result.model(torch.arange(3)).sum().backward()
     assert result.model.embed.weight.grad is not None
     assert result.model.state_dict().keys() == WeightInCode().state_dict().keys()
+
+
+class Activated(Repeats):
+    """The last of the layers, too, is activated in the loop; its value is the output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = self.act(layer(x))
+        return x
+
+
+class Functions(Repeats):
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.gelu(layer(x))
+        return self.layers[-1](x)
+
+
+@pytest.mark.parametrize("example_inputs", [None, torch.zeros(2, 4)])
+def test_a_loop_with_an_activation_that_stays_is_left_alone(example_inputs: Tensor | None) -> None:
+    captured = rewriter.capture(Activated(nn.GELU()), example_inputs)
+    assert captured.sites == ()
+    assert {miss.reason for miss in captured.misses} >= {"it is the model's output, not a hidden value"}
+
+
+@pytest.mark.parametrize("method", ["ga", "sa"])
+def test_a_loop_of_which_one_turn_is_excluded_is_left_alone(method: str) -> None:
+    model = nn.Sequential(Functions(nn.Identity()), nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))
+    paths = [site.path for site in rewriter.plan(model, method).sites]
+    assert paths == ["0:gelu[0]", "0:gelu[1]", "0:gelu[2]", "2"]
+    result = rewriter.rewrite(model, method, exclude=["0:gelu[[]1]"])
+    assert [site.path for site in result.recipe.sites] == ["2"]
+    reasons = {miss.path: miss.reason for miss in result.recipe.misses}
+    assert reasons["0:gelu[1]"] == "an exclude pattern matches it"
+    assert reasons["0:gelu[0]"] == "it is computed in a loop, in which another layer's is not rewritten"
+    assert type(result.model[0]) is Functions

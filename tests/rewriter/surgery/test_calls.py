@@ -9,7 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 import rewriter
-from rewriter.surgery.block import RewrittenBlock
+
+
+def is_edited(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Say whether a module has code of its own, and is still what it was to everyone who asks."""
+    same = isinstance(module, kind) and (type(module).__name__, type(module).__module__) == (kind.__name__, __name__)
+    return same and type(module) is not kind and not isinstance(module, fx.GraphModule)
 
 
 class Inner(nn.Module):
@@ -44,10 +49,10 @@ def rewritten() -> tuple[nn.Sequential, nn.Sequential]:
     return model, rewriter.rewrite(model, "ga", lifted=False).model
 
 
-def test_a_graph_replaces_only_the_module_whose_code_calls_the_activation() -> None:
+def test_only_the_module_whose_code_calls_the_activation_gets_other_code() -> None:
     model, after = rewritten()
     assert type(after) is nn.Sequential
-    assert isinstance(after[0], RewrittenBlock)
+    assert is_edited(after[0], Block)
     assert type(after[1]) is nn.Linear
     x = torch.randn(5, 4)
     torch.testing.assert_close(after(x), model(x))
@@ -56,7 +61,7 @@ def test_a_graph_replaces_only_the_module_whose_code_calls_the_activation() -> N
 def test_a_block_keeps_class_name_attributes_and_state_dict() -> None:
     model, after = rewritten()
     block = after[0]
-    assert type(block).__name__ == "Block"
+    assert is_edited(block, Block)
     assert (block.name, block.nothing) == ("block", None)
     assert type(block.inner) is Inner
     assert torch.equal(block.constant, torch.ones(4))
@@ -95,12 +100,12 @@ def test_copies_of_a_block_are_as_complete_as_the_block() -> None:
     model, after = rewritten()
     for clone in (copy.deepcopy(after), copy.deepcopy(copy.deepcopy(after))):
         block = clone[0]
-        assert (type(block).__name__, block.name, type(block.inner)) == ("Block", "block", Inner)
+        assert is_edited(block, Block)
+        assert (block.name, type(block.inner)) == ("block", Inner)
         assert clone.state_dict().keys() == model.state_dict().keys()
         assert dict(clone.named_buffers()).keys() == dict(model.named_buffers()).keys()
         x = torch.randn(5, 4)
         torch.testing.assert_close(clone(x), model(x))
-        block.graph.lint()
 
 
 def test_a_rewrite_does_not_change_the_buffers_of_the_original() -> None:
@@ -124,9 +129,9 @@ def test_a_rewritten_block_inside_a_rewritten_block_is_in_its_place() -> None:
     torch.manual_seed(0)
     outer, x = Nested(), torch.randn(3, 4)
     result = rewriter.rewrite(nn.Sequential(outer), "swap", activation="mish")
-    assert {site.path for site in result.recipe.sites} == {"0:2", "0.child:3"}
-    assert isinstance(result.model[0], RewrittenBlock)
-    assert isinstance(result.model[0].child, RewrittenBlock)
+    assert {site.path for site in result.recipe.sites} == {"0:relu", "0.child:relu"}
+    assert is_edited(result.model[0], Nested)
+    assert is_edited(result.model[0].child, Block)
     inner = outer.child
     h = inner.fc2(F.mish(inner.fc1(x))) + 1 + F.linear(x, inner.inner.fc.weight)
     torch.testing.assert_close(result.model(x), outer.fc2(F.mish(outer.fc1(h))))
@@ -137,9 +142,8 @@ def test_a_model_whose_own_code_must_change_stays_of_its_class(inplace: bool) ->
     model = Block()
     after = rewriter.rewrite(model, "hdfgd", activation="gelu", inplace=inplace).model
     assert (after is model) == inplace
-    assert isinstance(after, fx.GraphModule)
-    assert isinstance(after, Block)
-    assert (type(after).__name__, after.name) == ("Block", "block")
+    assert is_edited(after, Block)
+    assert after.name == "block"
 
 
 class TwoFunctions(nn.Module):
@@ -164,11 +168,11 @@ def test_a_rewritten_block_can_be_rewritten_again_without_touching_the_first() -
     assert torch.equal(once(x), expected)
 
 
-def test_a_model_and_a_block_inside_it_can_both_become_graphs() -> None:
+def test_a_model_and_a_block_inside_it_can_both_get_other_code() -> None:
     torch.manual_seed(0)
     model, x = Nested(), torch.randn(3, 4)
     after = rewriter.rewrite(model, "ga", alpha=1.0, lifted=False).model
-    assert isinstance(after, RewrittenBlock)
-    assert isinstance(after.child, RewrittenBlock)
+    assert is_edited(after, Nested)
+    assert is_edited(after.child, Block)
     x = after.child(x)
     torch.testing.assert_close(after.fc2(F.relu(after.fc1(x))), model.fc2(F.relu(model.fc1(x))))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rewriter.tracing import trace
-from rewriter.tracing.untouched import untouched
+from rewriter.tracing.hooks import untouched
 
 
 class LeavesMarks(nn.Module):
