@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from rewriter.sites.call_in_code import CallInCode, Span
 from rewriter.sites.region import Region
+from rewriter.sites.resolution import Resolver, parents, parts_of
 from rewriter.tracing.calls import Place
 from rewriter.tracing.source import Method
 
@@ -33,9 +33,10 @@ class SourceReader:
     def __init__(
         self, method: Method, owner: nn.Module, scope: CodeType, nodes: Sequence[tuple[fx.Node, Place]]
     ) -> None:
-        self._method, self._owner, self._scope = method, owner, scope
+        self._method, self._owner = method, owner
         self._expressions = {node: self._at(place) for node, place in nodes}
-        self._parents = _parents(method.tree)
+        self._resolver = Resolver(method, owner, scope)
+        self._parents = parents(method.tree)
 
     def read(self, region: Region, name: str, *, several: bool) -> CallInCode | str:
         """Find the expression of a region and the one of its input; else say why there is none.
@@ -87,13 +88,17 @@ class SourceReader:
     def _argument(self, region: Region, operand: ast.expr) -> str | None:
         """Name an argument of the method that the expressions of a region read beside its input, or give None."""
         expressions = [self._expressions[node] for node in region.nodes]
-        arguments = {one.arg for one in ast.walk(self._method.tree.args) if isinstance(one, ast.arg)} - {self._self()}
+        arguments = {one.arg for one in ast.walk(self._method.tree.args) if isinstance(one, ast.arg)} - {
+            self._resolver.own_name()
+        }
         kept = set(ast.walk(operand))
         for expression in expressions:
             for part in ast.walk(expression) if expression is not None else ():
                 if not isinstance(part, ast.Name) or part in kept or ast.dump(part) == ast.dump(operand):
                     continue
-                if part.id in arguments and not any(value in expressions for value in self._assigned(part.id) if value):
+                if part.id in arguments and not any(
+                    value in expressions for value in self._resolver.assigned(part.id) if value
+                ):
                     return part.id
         return None
 
@@ -102,7 +107,7 @@ class SourceReader:
         expression = self._expressions.get(region.exit)
         match expression:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=attr), args=[_], keywords=[]) if (
-                owner == self._self() and attr in vars(self._owner) and callable(vars(self._owner)[attr])
+                owner == self._resolver.own_name() and attr in vars(self._owner) and callable(vars(self._owner)[attr])
             ):
                 return attr
         return None
@@ -151,9 +156,9 @@ class SourceReader:
                 isinstance(node.func, ast.Name) and node.func.id in ("len", "isinstance", "hasattr", "range")
             ):
                 return False
-            if isinstance(node, ast.Name) and node.id not in counted and node.id != self._self():
-                known, _ = self._resolved(node)
-                if not known and not self._is_constant(node):
+            if isinstance(node, ast.Name) and node.id not in counted and node.id != self._resolver.own_name():
+                known, _ = self._resolver.resolved(node)
+                if not known and not self._resolver.is_constant(node):
                     return False
         return True
 
@@ -176,7 +181,7 @@ class SourceReader:
                     yield operand
 
     def _operand(self, read: ast.AST, node: fx.Node, region: Region) -> ast.expr | None:
-        parts = _parts(read)
+        parts = parts_of(read)
         if any(isinstance(part, ast.Starred) for part in parts):
             return None
         candidates: list[ast.expr] = []
@@ -184,7 +189,7 @@ class SourceReader:
             made = self._made_by(part, node)
             if made is region.entry:
                 return part
-            if made is None and not self._is_constant(part):
+            if made is None and not self._resolver.is_constant(part):
                 candidates.append(part)
         if len({ast.dump(part) for part in candidates}) == 1:
             return candidates[0]
@@ -192,7 +197,7 @@ class SourceReader:
         if isinstance(read, ast.BinOp) and len(node.args) == 2 and in_order:
             return read.left if node.args[0] is region.entry else read.right
         if isinstance(read, ast.Call) and self._called_by_name(read, node):
-            given = [part for part in parts if self._resolved(part) != (True, torch)]
+            given = [part for part in parts if self._resolver.resolved(part) != (True, torch)]
             named = [word.value for word in read.keywords if word.arg == "input"]
             return next(iter(named), None) or (given[0] if node.args[:1] == (region.entry,) else None)
         return None
@@ -205,7 +210,11 @@ class SourceReader:
 
     def _made_by(self, part: ast.expr, before: fx.Node) -> fx.Node | None:
         """Give the recorded value of an expression, as it was last computed before a call."""
-        if isinstance(part, ast.Name) and len(values := self._assigned(part.id)) == 1 and values[0] is not None:
+        if (
+            isinstance(part, ast.Name)
+            and len(values := self._resolver.assigned(part.id)) == 1
+            and values[0] is not None
+        ):
             part = values[0]
         found = [node for node, expression in self._expressions.items() if expression is part and node < before]
         return found[-1] if found else None
@@ -215,56 +224,6 @@ class SourceReader:
         while one is not None and one is not expression:
             one = self._parents.get(one)
         return one is not None
-
-    def _is_constant(self, part: ast.expr, depth: int = 0) -> bool:
-        """Say whether an expression is known to be no tensor."""
-        if depth > 8 or isinstance(part, ast.Constant):
-            return isinstance(part, ast.Constant)
-        known, value = self._resolved(part)
-        if known:
-            return not isinstance(value, Tensor)
-        if isinstance(part, ast.Name) and part.id == self._self():
-            return True
-        if isinstance(part, ast.Name):
-            values = self._assigned(part.id)
-            return bool(values) and all(value is not None and self._is_constant(value, depth + 1) for value in values)
-        if isinstance(part, ast.UnaryOp | ast.BinOp | ast.Call):
-            return all(self._is_constant(one, depth + 1) for one in _parts(part)) and not (
-                isinstance(part, ast.Call) and not self._resolved(part.func)[0]
-            )
-        return False
-
-    def _assigned(self, name: str) -> list[ast.expr | None]:
-        return _assignments(self._method.tree).get(name, [])
-
-    def _resolved(self, part: ast.expr) -> tuple[bool, Any]:
-        """Look up a name that is not local, or an attribute of the module or of an imported one."""
-        if isinstance(part, ast.Name):
-            if part.id in self._scope.co_varnames or part.id in self._scope.co_cellvars:
-                return False, None
-            function = self._method.function
-            free = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-            if part.id in free:
-                try:
-                    return True, free[part.id].cell_contents
-                except ValueError:
-                    return False, None
-            for names in (function.__globals__, vars(builtins)):
-                if part.id in names:
-                    return True, names[part.id]
-            return False, None
-        if isinstance(part, ast.Attribute):
-            if isinstance(part.value, ast.Name) and part.value.id == self._self():
-                return _held(self._owner, part.attr)
-            known, holder = self._resolved(part.value)
-            if known and isinstance(holder, ModuleType) and part.attr in vars(holder):
-                return True, vars(holder)[part.attr]
-        return False, None
-
-    def _self(self) -> str:
-        arguments = self._method.tree.args
-        first = [*arguments.posonlyargs, *arguments.args]
-        return first[0].arg if first else ""
 
     def _span(self, node: ast.AST) -> Span:
         first = self._method.function.__code__.co_firstlineno
@@ -295,25 +254,6 @@ def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None,
 
 
 @lru_cache(maxsize=256)
-def _parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
-    return {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
-
-
-@lru_cache(maxsize=256)
-def _assignments(tree: ast.AST) -> dict[str, list[ast.expr | None]]:
-    """List what is assigned to every local name; None for what is no assignment of its own."""
-    found: dict[str, list[ast.expr | None]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            parent = _parents(tree)[node]
-            value = parent.value if isinstance(parent, ast.Assign) and parent.targets == [node] else None
-            found.setdefault(node.id, []).append(value)
-        elif isinstance(node, ast.arg):
-            found.setdefault(node.arg, []).append(None)
-    return found
-
-
-@lru_cache(maxsize=256)
 def _by_end(tree: ast.AST) -> dict[tuple[int, int], list[ast.AST]]:
     found: dict[tuple[int, int], list[ast.AST]] = {}
     for node in ast.walk(tree):
@@ -324,36 +264,6 @@ def _by_end(tree: ast.AST) -> dict[tuple[int, int], list[ast.AST]]:
 
 def _position(node: Any) -> _Position:
     return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
-
-
-def _parts(read: ast.AST) -> list[ast.expr]:
-    match read:
-        case ast.Call(func=function, args=args, keywords=keywords):
-            receiver = [function.value] if isinstance(function, ast.Attribute) else []
-            several = [ast.Starred(word.value) for word in keywords if word.arg is None]
-            return [*receiver, *args, *(word.value for word in keywords if word.arg is not None), *several]
-        case ast.BinOp(left=left, right=right):
-            return [left, right]
-        case ast.UnaryOp(operand=operand):
-            return [operand]
-        case ast.Compare(left=left, comparators=others):
-            return [left, *others]
-        case ast.AugAssign(target=target, value=value):
-            return [target, value]
-        case ast.Subscript(value=value) | ast.Attribute(value=value):
-            return [value]
-    return []
-
-
-def _held(owner: nn.Module, name: str) -> tuple[bool, Any]:
-    for held in (vars(owner), owner._parameters, owner._buffers, owner._modules):
-        if name in held:
-            return True, held[name]
-    for kind in type(owner).__mro__:
-        if name in vars(kind):
-            value = vars(kind)[name]
-            return (False, None) if isinstance(value, property) else (True, value)
-    return False, None
 
 
 def _is_taken_apart(expression: ast.AST, parent: ast.AST | None) -> bool:

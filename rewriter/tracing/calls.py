@@ -88,13 +88,13 @@ class Call:
 _ENGINE = frozenset(
     code.co_filename
     for code in (
-        nn.Module._call_impl.__code__,
         fx.Tracer.trace.__code__,
         fx.Proxy.__torch_function__.__code__,
         fx.Interpreter.run_node.__code__,
         torch.overrides.handle_torch_function.__code__,
     )
 )
+_CALLS = nn.Module._call_impl.__code__.co_filename
 
 
 @dataclass
@@ -116,6 +116,9 @@ class Places:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             code = frame.f_code
+            if code.co_filename == _CALLS:  # of a module that is no part of the model, or of one that the engine calls
+                frame = frame.f_back
+                continue
             if code.co_filename not in _ENGINE and code.co_filename != self.engine:
                 self._frames[id(frame)] = frame
                 found.append(Place(code, frame.f_lasti, id(frame)))

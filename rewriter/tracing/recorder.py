@@ -1,4 +1,4 @@
-"""A recorder of what a model does on fake tensors: one graph, in the words of a symbolic trace."""
+"""A recorder of what a model does on fake tensors: one graph, written as a symbolic trace writes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -22,53 +22,14 @@ from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.node_by_node import NodeByNode
 from rewriter.tracing.overrides import as_overwritten, overwritten, spelled
-from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
-from rewriter.tracing.tracer import symbolic_trace, trace_children
+from rewriter.tracing.trace import Trace, TracedGraph, Untraced
+from rewriter.tracing.tracer import trace_children
 
 _LAYERS = frozenset(
     {nn.Linear, nn.Conv1d, nn.Conv2d, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.AdaptiveAvgPool2d}
     | {nn.GELU, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d}
 )
 _CONSTANTS = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, slice, type(None), type(...))
-
-
-def trace(model: nn.Module, example_inputs: Any = None) -> Trace:
-    """Find out what a model's code does; nothing in the model is changed.
-
-    With example inputs the model is run in eval mode on fake tensors, which have shapes and dtypes but no values, and
-    every call that its code makes is recorded. A module whose code does not run without values, such as a mixture of
-    experts, becomes a leaf with the reason kept, and its children are traced by themselves. Without example inputs,
-    and where the model does not run on them, the code is traced symbolically.
-
-    Args:
-        model: any module.
-        example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes and dtypes are read.
-    """
-    if example_inputs is None or isinstance(model, fx.GraphModule):
-        return symbolic_trace(model)
-    opaque: dict[type[nn.Module], str] = {}
-    see_operations = unknown_sizes = False
-    while True:
-        recorder = Recorder(model, opaque, see_operations=see_operations, unknown_sizes=unknown_sizes)
-        try:
-            recorder.run(example_inputs)
-        except Exception as error:  # a user's forward may raise anything
-            if isinstance(error, DynamicOutputShapeException) and not unknown_sizes:
-                unknown_sizes = True
-                continue
-            failed = recorder.failed
-            if failed is None or failed is model or type(failed) in opaque:
-                traced = symbolic_trace(model)
-                inside = "".join(f"; {kind.__name__}: {why}" for kind, why in opaque.items())
-                why = f"it does not run on the example inputs: {reason(error)}{inside}"
-                untraced = Untraced("", type(model).__name__, why[:400])
-                return Trace(model, traced.names, traced.roots, (untraced, *traced.untraced))
-            opaque[type(failed)] = reason(error)
-            continue
-        if recorder.missed and not see_operations:
-            see_operations = True
-            continue
-        return recorder.trace()
 
 
 class Recorder:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
-import operator
-import os
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final
+from typing import Any
 
-import torch.overrides
 from torch import Tensor, fx, nn
 
 from rewriter.layouts import layout_of
@@ -22,14 +16,10 @@ from rewriter.tracing.leaves import is_leaf
 from rewriter.tracing.names import ModuleNames
 from rewriter.tracing.node_by_node import NodeByNode
 from rewriter.tracing.overrides import as_overwritten, overwrites
-from rewriter.tracing.spellings import activation_of_function, is_known_activation
+from rewriter.tracing.spellings import is_known_activation
 from rewriter.tracing.torch_layers import without_fast_path
 from rewriter.tracing.trace import Trace, TracedGraph, Untraced, reason
-
-_ARITHMETIC: Final = frozenset(
-    {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.matmul}
-    | {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow}
-)
+from rewriter.tracing.traced_value import TracedValue
 
 
 def symbolic_trace(model: nn.Module) -> Trace:
@@ -104,60 +94,6 @@ class _TensorNames:
         return name if tensor is value else None
 
 
-class _Value(fx.Proxy):
-    """A traced value: what it is can be asked where that is certain, and augmented assignments overwrite it."""
-
-    def __iadd__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-
-    def __isub__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
-
-    def __imul__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
-
-    def __ipow__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.ipow, (self, other), {})
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        # Only who asks by isinstance is told Tensor: torch's own C++ would take the proxy for one.
-        if not _asks_for_the_kind(sys._getframe(1)):
-            return _Value
-        if is_tensor(self.node):
-            return Tensor
-        raise fx.proxy.TraceError(f"its code asks whether {self.node.name} is a tensor, which no trace can tell")
-
-
-_TORCH: Final = torch.__path__[0] + os.sep
-_QUESTIONS: Final = (torch.is_tensor.__code__, torch.overrides.is_tensor_like.__code__)
-_MATCH_CLASS: Final = dis.opmap["MATCH_CLASS"]
-
-
-def _asks_for_the_kind(frame: FrameType) -> bool:
-    """Say whether code asks for the kind of a value, rather than torch when it is called with it."""
-    code = frame.f_code
-    if code in _QUESTIONS or code.co_code[frame.f_lasti] == _MATCH_CLASS:
-        return True
-    if code.co_filename.startswith(_TORCH):
-        return False
-    line, _, column, _ = list(code.co_positions())[frame.f_lasti // 2]
-    places = [one.positions for one in dis.get_instructions(code) if one.argval == "isinstance"]
-    return column is not None and any(one and (one.lineno, one.col_offset) == (line, column) for one in places)
-
-
-def is_tensor(node: fx.Node) -> bool:
-    """Say whether a value is a tensor for certain: what a layer, an activation or arithmetic with a tensor gives."""
-    if node.op == "call_module":
-        return bool(node.meta.get("tensor"))
-    if node.op == "get_attr" or (node.op == "call_function" and activation_of_function(node) is not None):
-        return True
-    return node.target in _ARITHMETIC and any(map(is_tensor, node.all_input_nodes))
-
-
 class _Tracer(fx.Tracer):
     """Traces a module; a submodule whose ``forward`` cannot be traced becomes a leaf instead of an error.
 
@@ -189,7 +125,7 @@ class _Tracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Make a proxy that does not say what is not certain."""
-        return _Value(node, self)
+        return TracedValue(node, self)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Answer questions that do not depend on the values; the others cannot be traced."""
@@ -279,14 +215,14 @@ class _Tracer(fx.Tracer):
             return self._leaf(call, args, kwargs)
         last = next(iter(reversed(self.graph.nodes)), None)
         stack, runs = dict(self.module_stack), len(self.runs)
-        run = Run(path, m, call, tuple(v.node for v in (*args, *kwargs.values()) if type(v) is _Value))
+        run = Run(path, m, call, tuple(v.node for v in (*args, *kwargs.values()) if type(v) is TracedValue))
         self.runs.append(run)
         self._running.append(run)
         try:
             if isinstance(m, fx.GraphModule):
                 forward = NodeByNode(run).run_as_called
             result = super().call_module(m, forward, args, kwargs)
-            run.left = result.node if type(result) is _Value else None
+            run.left = result.node if type(result) is TracedValue else None
             return result
         except Exception as error:  # a user's forward may raise anything when it is given proxies
             self._roll_back(last)
