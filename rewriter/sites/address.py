@@ -69,6 +69,14 @@ class Ways:
         return found[0].address.path if found else None
 
     @property
+    def shared(self) -> str:
+        """A path to show where several layers share all ways: in code, if there is one there."""
+        paths = [c.address.path for c in self.known if c.address.code is not None] or [
+            c.address.path for c in self.known
+        ]
+        return paths[0] if paths else ""
+
+    @property
     def obstacle(self) -> str:
         """Why there is no way in code."""
         return next((found for found in self._look() if isinstance(found, str)), "")
@@ -108,7 +116,7 @@ class Addresses:
                 self._callers[call.path].add((self.canonical(call.owner), place or call.index))
 
     def of(self, region: Region, *, in_code: bool = False) -> Ways:
-        """Give the ways to replace an activation; with ``in_code`` those that leave attributes of modules alone."""
+        """Give the ways to replace an activation, or those in code alone."""
         modules: list[Candidate] = []
         call = self._traced.calls[region.exit]
         run = call.run
@@ -124,12 +132,14 @@ class Addresses:
                 modules.insert(0, Candidate(module))
             run = run.call.run
             runs.append(run)
+        modules = [] if in_code else modules
 
-        def found() -> list[Candidate | str]:
-            ways = [way for run in runs for way in self._in_code(run, region)]
-            return [w for w in ways if not in_code or isinstance(w, str) or w.address.module is None]
+        def look() -> list[Candidate | str]:
+            found = [one for one_run in runs for one in self._in_code(one_run, region)]
+            attribute = (isinstance(one, Candidate) and one.address.module is not None for one in found)
+            return [one for one, held in zip(found, attribute, strict=True) if not (in_code and held)]
 
-        return Ways(self.canonical(call.owner), modules, found)
+        return Ways(self.canonical(call.owner), modules, look)
 
     def canonical(self, owner: str) -> str:
         """Give the first path of the module at a path."""
@@ -221,8 +231,8 @@ class Addresses:
             name = self._name(run, region, (found.method, found.expression))
             address = ActivationAddress(owner, index, None, code=found.model_copy(update={"name": name}))
             yield Candidate(address, (run, place.activation) if reader.is_steady(region) else None)
-            return
-        yield whys[0] if whys else "the trace has not seen where it is called"
+        if whys or not places:
+            yield whys[0] if whys else "the trace has not seen where it is called"
 
     def _in_graph(self, run: Run, module: fx.GraphModule, region: Region) -> ActivationAddress | None:
         calls = [self._traced.calls[node] for node in region.nodes]
@@ -321,8 +331,7 @@ def settled(
         whole = (c for c in found.known if refused.isdisjoint(sharing[_key(c.address)]))
         turns = (_in_turn(region, c, sharing[_key(c.address)], ways, producers) for c in whole)
         address = address or next((one for one in turns if one is not None), None)
-        where = found.known[-1].address.path if found.known else ""
-        result[region] = address or f"{where} serves several layers, which one replacement would tie together"
+        result[region] = address or f"{found.shared} serves several layers, which one replacement would tie together"
     return result
 
 

@@ -183,8 +183,7 @@ class _Matcher:
             if region not in self._found:
                 continue
             if isinstance(address, str):
-                shown = self._ways[region].known[-1].address.path
-                misses.append(Miss(shown, str(region.activation), address))
+                misses.append(Miss(self._ways[region].shared, str(region.activation), address))
                 continue
             found = self._found[region]
             among = together[replace(address, call=0)]  # of several calls of one the first gives its position

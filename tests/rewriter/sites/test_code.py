@@ -248,7 +248,6 @@ def test_a_function_that_is_no_method_is_a_miss_that_names_it() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="only the innermost method is tried, though its calls could give way one by one")
 def test_a_method_that_serves_two_layers_gives_way_where_it_is_called() -> None:
     class Own(WrittenMLP):
         def activate(self, h: Tensor) -> Tensor:
@@ -258,6 +257,22 @@ def test_a_method_that_serves_two_layers_gives_way_where_it_is_called() -> None:
             y: Tensor = self.fc1(self.activate(self.fc2(self.activate(self.fc1(x)))))
             return y
 
-    model = Own()
-    model.fc3 = nn.Linear(8, 8)
-    assert len(rewriter.capture(model, INPUT).sites) == 2
+    assert len(rewriter.capture(Own(), INPUT).sites) == 2
+
+
+@pytest.mark.xfail(strict=True, reason="a scripted module is a leaf, of which nobody knows what it computes")
+def test_a_scripted_activation_module_is_a_site_or_a_miss() -> None:
+    class Swish(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(x)
+
+    model = written_mlp("y = self.act(h)")
+    model.act = torch.jit.script(Swish())
+    captured = rewriter.capture(model, INPUT)
+    assert captured.sites or captured.misses or captured.untraced
+
+
+@pytest.mark.xfail(strict=True, reason="a call with two values that no layer makes alone is in no region")
+def test_an_activation_that_writes_into_another_tensor_is_a_site_or_a_miss() -> None:
+    captured = rewriter.capture(written_mlp("y = torch.empty_like(h)\ntorch.sigmoid(h, out=y)"), INPUT)
+    assert captured.sites or captured.misses or captured.untraced

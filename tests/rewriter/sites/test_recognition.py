@@ -70,6 +70,7 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "one that is not bounded below": lambda x: x.clamp(max=0.5),
     "one that is not bounded above": lambda x: x.clamp(min=-0.5),
     "the lower half of the identity": lambda x: -F.relu(-x),
+    "one that overflows nearby": lambda x: torch.where(x > 60, torch.full_like(x, torch.inf), F.relu(x)),
     "a norm": lambda x: x / x.norm(),
     "a softmax": lambda x: x.softmax(-1),
     "a sum": lambda x: F.relu(x).sum(),
