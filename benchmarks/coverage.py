@@ -14,6 +14,7 @@ from typing import Annotated, cast, get_args
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.commit import commit
 from benchmarks.coverage_table import environment_page, plan_page, rewrite_page
 from benchmarks.export_check import EXPORT, ExportRow, check_export
 from benchmarks.export_table import export_page
@@ -114,7 +115,11 @@ def main(
         raise typer.Exit(130) from None
     finally:
         command = "python -m benchmarks.coverage " + shlex.join(sys.argv[1:])
-        facts = {"command": f"`{command}`", **({"rows of earlier runs": str(len(done))} if done else {})}
+        facts = {
+            "command": f"`{command}`",
+            "commit": commit(),
+            **({"rows of earlier runs": str(len(done))} if done else {}),
+        }
         facts |= library_versions() if library == "libraries" else {}
         facts |= {f"left out: {name}": why for name, why in missing.items()}
         page = write_page(output / f"{stem}.md", f"Coverage of {library} ({sample})", files, facts)

@@ -11,7 +11,7 @@ from rewriter.methods import Placement
 from rewriter.recipe.provenance import ResultRecord, SourceRecord
 from rewriter.recipe.reading import not_a_recipe, recipe_content
 from rewriter.recipe.soundness import require_sound
-from rewriter.sites.code import CallInCode, CallInGraph
+from rewriter.sites.call_in_code import CallInCode, CallInGraph
 from rewriter.sites.site import ActivationAddress, Kind
 
 Format = Literal["network-rewriter/recipe/1", "network-rewriter/recipe/2"]

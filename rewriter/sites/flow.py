@@ -10,7 +10,7 @@ from rewriter.sites.foreign_layers import is_quantised
 from rewriter.sites.operations import Operations, keeps_values
 from rewriter.sites.out_of_scope import OUTPUT, PARAMETER, PRODUCT, QUANTISED, SCORE, UNFED
 from rewriter.sites.products import is_product, is_softmax, weighed_value
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.tracing.overrides import as_overwritten
 from rewriter.tracing.spellings import MULTIPLICATIONS
 

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
 from rewriter.sites.operations import Operations
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.tracing.spellings import MULTIPLICATIONS
 
 _CHUNKS = frozenset({torch.chunk, "chunk"})

@@ -9,7 +9,7 @@ from torch import fx, nn
 from rewriter.sites.inlined import Inlined
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.sites.site import InnerRole
 from rewriter.sites.squeeze_excite import squeeze_excite
 

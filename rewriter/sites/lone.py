@@ -6,7 +6,7 @@ from rewriter.layouts import features
 from rewriter.sites.hidden_flow import HiddenEnd, HiddenFlow
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 
 
 def lone_layer(operations: Operations, region: Region, obstacles: Obstacles, channels_dim: int) -> HiddenEnd | None:

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import fx, nn
 
-from rewriter.sites.address import Addresses, Ways, settled
+from rewriter.sites.address import Addresses
 from rewriter.sites.depth import depths
 from rewriter.sites.experts import experts_of
 from rewriter.sites.flow import NoSiteHereError, feeding, is_gate, require_hidden
@@ -19,9 +19,11 @@ from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
 from rewriter.sites.out_of_scope import GATE, PARAMETER, SOFTMAX
 from rewriter.sites.products import is_softmax
-from rewriter.sites.regions import Region, Regions
+from rewriter.sites.region import Region
+from rewriter.sites.regions import Regions
 from rewriter.sites.site import ActivationAddress, Hidden, InnerLayer, Kind, Lone, Miss, Site
 from rewriter.sites.unseen import unseen_activations
+from rewriter.sites.ways import Ways, settled
 from rewriter.tracing import Trace
 from rewriter.tracing.calls import Run
 from rewriter.tracing.hooks import would_lose_hooks
@@ -54,10 +56,13 @@ def match(trace: Trace, *, in_code: bool = False) -> Matches:
         addresses = Addresses(trace, traced, regions, matcher.names)
         for node in traced.graph.nodes:
             region = regions.by_exit.get(node)
-            if regions.is_static(node) and (parameter := regions.activation_of(node)) is not None:
-                why = PARAMETER.because(operations.describe(node.all_input_nodes[0]))
+            if (alone := regions.activation_of(node)) is not None and not regions.is_varying(node):
+                static = regions.is_static(node)
+                why = (
+                    PARAMETER.because(operations.describe(node.all_input_nodes[0])) if static else "it takes two values"
+                )
                 path = addresses.shown(node)
-                misses.setdefault(path, Miss(path, str(parameter), why))
+                misses.setdefault(path, Miss(path, str(alone), why))
             if is_softmax(operations, node):
                 misses.setdefault(addresses.shown(node), Miss(addresses.shown(node), "softmax", SOFTMAX.reason))
             if region is not None and traced.calls[node].owner not in inside:

@@ -15,7 +15,7 @@ from rewriter.sites.gates import gated_mlp
 from rewriter.sites.hidden_flow import HiddenFlow, InnerCall
 from rewriter.sites.obstacles import Obstacles
 from rewriter.sites.operations import Operations
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.sites.site import Hidden, InnerLayer
 from rewriter.tracing.spellings import MULTIPLICATIONS
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 from rewriter.channelwise import channels_of
 from rewriter.sites.foreign_layers import foreign, is_plain
 from rewriter.sites.operations import Operations
-from rewriter.sites.regions import Region
+from rewriter.sites.region import Region
 from rewriter.tracing import Trace, TracedGraph
 from rewriter.tracing.calls import Run
 from rewriter.tracing.hooks import would_lose_hooks

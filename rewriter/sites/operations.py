@@ -13,7 +13,8 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from rewriter.layouts import Layout, features, layout_of
 from rewriter.sites.foreign_layers import is_quantised
 from rewriter.sites.formulas import is_copy, is_elementwise, makes_constants
-from rewriter.sites.regions import Region, Regions
+from rewriter.sites.region import Region
+from rewriter.sites.regions import Regions
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.hooks import has_hooks
 from rewriter.tracing.overrides import as_overwritten

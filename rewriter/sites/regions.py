@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import torch
 from torch import Tensor, fx, nn
 
-from rewriter.sites.formulas import (
-    is_copy,
-    is_elementwise,
-    is_linear,
-    makes_constants,
-    name_of,
-    number,
-    scales,
-    written,
-    written_activation,
-)
-from rewriter.sites.recognition import recognised
+from rewriter.sites.formulas import is_copy, is_elementwise, is_linear, makes_constants, name_of, scales
+from rewriter.sites.region import Region, RegionFunction
+from rewriter.sites.region_names import RegionNames, tensor_at
 from rewriter.tracing import TracedGraph
 from rewriter.tracing.overrides import as_overwritten, overwrites
 from rewriter.tracing.spellings import Activation, activation_of_function, activation_of_module
 
 _NO_VALUES = frozenset({"shape", "size", "dtype", "device", "ndim", "dim", "is_cuda", "layout", "numel", "stride"})
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """An elementwise function of one value.
-
-    Attributes:
-        activation: which function it is.
-        entry: the value that goes in.
-        exit: the value that comes out.
-        nodes: the calls that compute it, in their order, ``exit`` the last.
-        named: whether a function that is known as an activation takes part.
-        overwrites: whether a value is overwritten on the way.
-        obstacle: why it cannot be replaced, or None.
-        glu: whether it is no elementwise function but a GLU, half of whose input goes through a sigmoid.
-    """
-
-    activation: Activation
-    entry: fx.Node
-    exit: fx.Node
-    nodes: tuple[fx.Node, ...]
-    named: bool
-    overwrites: bool = False
-    obstacle: str | None = None
-    glu: bool = False
-
-    @property
-    def inplace(self) -> bool:
-        """Whether it is one call that overwrites its input."""
-        return len(self.nodes) == 1 and self.activation.inplace
 
 
 class Regions:
@@ -70,8 +28,8 @@ class Regions:
     """
 
     def __init__(self, traced: TracedGraph, model: nn.Module, known: dict[str, Activation | str]) -> None:
-        self._traced, self._model, self._known = traced, model, known
-        self._parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._traced, self._model = traced, model
+        self._names = RegionNames(self, traced, model, known)
         self._root: dict[fx.Node, fx.Node] = {}
         self._static: set[fx.Node] = set()
         for node in traced.graph.nodes:
@@ -89,6 +47,10 @@ class Regions:
     def is_static(self, node: fx.Node) -> bool:
         """Say whether a value is computed from parameters, buffers and constants alone."""
         return node in self._static
+
+    def is_varying(self, node: fx.Node) -> bool:
+        """Say whether a value is an elementwise function of another one."""
+        return node in self._root
 
     def activation_of(self, node: fx.Node) -> Activation | None:
         """Give the activation that one call computes by its name, or None."""
@@ -157,12 +119,12 @@ class Regions:
         for inside in self._without_scales(entry, exit, nodes):
             overwriting = any(map(self._overwrites, inside[2][:-1]))
             region = Region(Activation(""), inside[0], inside[1], inside[2], named, overwriting)
-            found = self._recognise(region)
+            found = self._names.of(region)
             if isinstance(found, Activation) and found.name.isidentifier():
                 return replace(region, activation=found, named=True)
             if whole is None:
                 text = found if isinstance(found, str) else None
-                shown = found if isinstance(found, Activation) else Activation(self._shown(region))
+                shown = found if isinstance(found, Activation) else Activation(self._names.shown(region))
                 whole = replace(region, activation=shown, obstacle=text)
         assert whole is not None
         return whole
@@ -197,7 +159,7 @@ class Regions:
         """Give the number of elements of a value that no input determines, where it is known."""
         if node.op == "get_attr":
             path = ".".join(filter(None, (self._traced.path, str(node.target))))
-            value = node.meta.get("value", _tensor_at(self._model, path))
+            value = node.meta.get("value", tensor_at(self._model, path))
             return value.numel() if isinstance(value, Tensor) else None
         sizes = [self.size_of(value) for value in node.all_input_nodes]
         return max(sizes) if is_elementwise(node) and sizes and None not in sizes else None  # type: ignore[type-var]
@@ -238,110 +200,13 @@ class Regions:
                     waiting.append(value)
         return tuple(sorted(found))
 
-    def _recognise(self, region: Region) -> Activation | str:
-        """Give a region's activation, or the reason why it is none that can be replaced."""
-        one = self.activation_of(region.exit) if len(region.nodes) == 1 else None
-        trained = any(value is not region.entry for value in region.exit.all_input_nodes)
-        if one is not None and (trained or one.name != "threshold"):  # which may be a ReLU
-            return f"its formula reads {region.exit.all_input_nodes[-1].target}" if trained else one
-        constants: dict[fx.Node, Tensor | str] = {}
-        for node in region.nodes:
-            for value in node.all_input_nodes:
-                if value is not region.entry and value not in region.nodes:
-                    constants[value] = self._constant(value)
-        unknown = next((value for value in constants.values() if isinstance(value, str)), None)
-        if unknown is not None:
-            return f"its formula reads {unknown}"
-        key = self._code(region, constants)
-        if key not in self._known:
-            self._known[key] = self._evaluated(region, constants)
-        return self._known[key]
-
-    def _evaluated(self, region: Region, constants: dict[fx.Node, Any]) -> Activation | str:
-        found = recognised(_Function(region, self._traced, constants, exact=False))
-        if found is not None:
-            return found
-        if len(region.nodes) == 1 and (one := self.activation_of(region.exit)) is not None:
-            return one
-        text = self._formula(region, constants)
-        if text is None:
-            return f"{self._shown(region)} has no formula that adversarial functions could be derived from"
-        return Activation(text)
-
-    def _constant(self, node: fx.Node) -> Tensor | str:
-        """Give the value of a constant of one element, or what it is instead."""
-        if node.op == "get_attr":
-            path = ".".join(filter(None, (self._traced.path, str(node.target))))
-            value = node.meta.get("value", _tensor_at(self._model, path))
-            if path in self._parameters:
-                return f"the parameter {path}"
-            if value is None or value.is_meta or value.numel() != 1:
-                return f"{node.target}"
-            return value.detach().cpu().double().reshape(())  # type: ignore[no-any-return]
-        try:
-            arguments = fx.map_arg(node.args, self._constant_argument)
-            value = _run(node, arguments, dict(node.kwargs))
-        except Exception:  # an operation on values that are not at hand
-            return str(getattr(node.target, "__name__", node.target))
-        if not isinstance(value, Tensor):
-            return torch.tensor(float(value)).double() if isinstance(value, int | float) else str(node.target)
-        flat = value.detach().cpu().double().flatten()
-        constant = flat.numel() > 0 and bool((flat == flat[0]).all())
-        return flat[0] if constant else str(getattr(node.target, "__name__", node.target))
-
-    def _constant_argument(self, node: fx.Node) -> Any:
-        if node not in self._static:
-            return torch.zeros(1, dtype=torch.float64)  # only its dtype is read
-        value = self._constant(node)
-        if isinstance(value, str):
-            raise TypeError(value)
-        return value
-
-    def _code(self, region: Region, constants: dict[fx.Node, Any]) -> str:
-        numbers: dict[fx.Node, str] = {region.entry: "x"}
-        numbers |= {node: repr(float(value)) for node, value in constants.items()}
-        lines: list[str] = []
-        for node in region.nodes:
-            activation = self.activation_of(node)
-            what = str(activation) if activation is not None else repr(node.target)
-            read = fx.map_arg((node.args, node.kwargs), lambda value: _Word(numbers[value]))
-            lines.append(f"{what}{read}")
-            numbers[node] = str(len(lines))
-        return ";".join(lines)
-
-    def _formula(self, region: Region, constants: dict[fx.Node, Any]) -> str | None:
-        texts: dict[fx.Node, str] = {region.entry: "x"}
-        texts |= {node: number(float(value)) for node, value in constants.items()}
-        for node in region.nodes:
-            activation = self.activation_of(node)
-            if activation is not None:
-                text = written_activation(activation, texts[node.all_input_nodes[0]])
-            else:
-                args = [_written(value, texts) for value in node.args]
-                kwargs = {key: _written(value, texts) for key, value in node.kwargs.items()}
-                plain = {key: value for key, value in kwargs.items() if value is not None}
-                usable = None not in args or is_copy(node)
-                text = written(node, [str(value) for value in args], plain) if usable else None
-            if text is None or len(text) > 390:
-                return None
-            texts[node] = f"({text})"
-        return ast.unparse(ast.parse(texts[region.exit], mode="eval"))  # without needless parentheses
-
-    def _shown(self, region: Region) -> str:
-        names = [
-            str(self.activation_of(node) or name_of(node) or node.target)
-            for node in region.nodes
-            if not is_linear(node) and not self.rescales(node)
-        ]
-        return "∘".join(dict.fromkeys(reversed(names)))
-
     def function(self, region: Region) -> nn.Module:
         """Make a module that computes what a region computes, call by call as the model does; of a GLU its sigmoid."""
         if region.glu:
             return nn.Sigmoid()
         if len(region.nodes) == 1 and (module := self._module(region.exit)) is not None:
             return copy.deepcopy(module)
-        return _Function(region, self._traced, {}, exact=True)
+        return RegionFunction(region, self._traced, {}, exact=True)
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         call = self._traced.calls.get(node)
@@ -351,73 +216,3 @@ class Regions:
 def _keeps_values(node: fx.Node) -> bool:
     """Say whether a node copies a value, or scales it by 1, which may be another number the next time."""
     return is_copy(node) or (scales(node) and any(value == 1 for value in node.args if isinstance(value, int | float)))
-
-
-class _Word(str):
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-class _Function(nn.Module):
-    """Computes a region.
-
-    Args:
-        region: what to compute.
-        traced: the graph that it is in.
-        constants: the values that it reads, where they are known already.
-        exact: run the model's own operations, casts and all, rather than in the dtype of the input.
-    """
-
-    def __init__(self, region: Region, traced: TracedGraph, constants: dict[fx.Node, Any], *, exact: bool) -> None:
-        super().__init__()
-        self._region, self._constants, self._exact = region, constants, exact
-        self._called = {
-            node: copy.deepcopy(call.module) for node in region.nodes if (call := traced.calls[node]).module is not None
-        }
-        for module in self._called.values():
-            self.add_module(str(len(self._modules)), module)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute it for a tensor, whose values stay as they are."""
-        values: dict[fx.Node, Any] = {self._region.entry: x, **self._constants}
-
-        def value(node: fx.Node) -> Any:
-            if node not in values:
-                values[node] = _run(node, fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value))
-            return values[node]
-
-        for node in self._region.nodes:
-            args, kwargs = fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value)
-            first: Any = args[0] if args else None
-            if node in self._called:
-                inplace = getattr(self._called[node], "inplace", False)
-                values[node] = self._called[node](first.clone() if inplace else first)
-            elif is_copy(node) and not self._exact:
-                values[node] = first
-            else:
-                args = (first.clone(), *args[1:]) if overwrites(node) and isinstance(first, Tensor) else args
-                values[node] = _run(node, args, kwargs)
-        return values[self._region.exit]  # type: ignore[no-any-return]
-
-
-def _run(node: fx.Node, args: Any, kwargs: Any) -> Any:
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    assert callable(node.target)
-    return node.target(*args, **kwargs)
-
-
-def _written(value: Any, texts: dict[fx.Node, str]) -> str | None:
-    if isinstance(value, fx.Node):
-        return texts[value]
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        return None
-    return "None" if value is None else number(value)
-
-
-def _tensor_at(model: nn.Module, path: str) -> Tensor | None:
-    owner, _, name = path.rpartition(".")
-    try:
-        return getattr(model.get_submodule(owner), name)  # type: ignore[no-any-return]
-    except AttributeError:
-        return None

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rewriter.packed_experts import PackedExperts
-from rewriter.sites.code import CallInCode, CallInGraph, Span
+from rewriter.sites.call_in_code import CallInCode, CallInGraph, Span
 from rewriter.tracing.spellings import Activation
 
 Kind = Literal["mlp", "gated", "linear", "conv", "embedding"]

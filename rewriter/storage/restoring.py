@@ -25,8 +25,7 @@ def restore(model: nn.Module, directory: str | Path) -> nn.Module:
         directory: a folder that `save` or ``rewrite-model apply`` wrote.
 
     Returns:
-        The rewritten model, whose outputs equal the saved one's bit for bit; a new object only when the code of the
-        model itself was replaced by a graph.
+        The same model, rewritten, whose outputs equal the saved one's bit for bit.
 
     Raises:
         UsageError: there is no readable recipe, or it was made for another model.

@@ -11,7 +11,7 @@ from typing import Any
 from torch import fx, nn
 
 from rewriter.errors import UsageError
-from rewriter.sites.code import CallInCode, CallInGraph
+from rewriter.sites.call_in_code import CallInCode, CallInGraph
 from rewriter.sites.site import ActivationAddress
 from rewriter.surgery.edits import Edit
 from rewriter.surgery.source import method_with, rewrite_methods

@@ -14,7 +14,9 @@ def is_leaf(module: nn.Module) -> bool:
     """Say whether a module is taken as one operation: torch's own code, known activations, layers with a layout."""
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         return False
-    if isinstance(module, torch.jit.ScriptModule) or is_known_activation(module) or layout_of(module) is not None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return any(True for _ in module.parameters())  # a scripted function may be an activation
+    if is_known_activation(module) or layout_of(module) is not None:
         return True
     if is_padded_convolution(module):
         return True
