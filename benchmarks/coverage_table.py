@@ -48,7 +48,7 @@ def rewrite_page(rows: Sequence[Row]) -> list[str]:
         "*ok*: still its class, its modules' plain attributes and every state-dict entry outside the sites unchanged,",
         "outputs finite, a finite gradient for every new parameter, saved and restored bit for bit, and `generate`",
         f"works where there is one ({_models(rows, 'generated')}). A module whose own code calls an activation as a",
-        f"function gets a graph as its code, and a subclass of its class; that happened in {_models(rows, 'graphs')}.",
+        f"function has that expression of its source edited, in a subclass; that happened in {_models(rows, 'graphs')}.",
         "",
         "| family | models | " + " | ".join(f"{m}: ok | no site | failed | s" for m in methods) + " |",
         "|---|--:|" + "--:|" * 4 * len(methods),

@@ -21,18 +21,18 @@ class BrokenPromiseError(Exception):
 def require_kept(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> int:
     """Compare every module, plain attribute and state-dict entry that a recipe does not replace.
 
-    A module whose own code called an activation may have got a graph as its code; it must have its attributes, and a
-    subclass of its class.
+    A module whose own code called an activation may have got edited code; it must have its attributes, and a subclass of
+    its class.
 
     Returns:
-        The number of modules that got a graph.
+        The number of modules whose code was edited.
 
     Raises:
         BrokenPromiseError: something else is gone, has another class or value, or is new.
     """
     parts = _Parts(model, recipe)
     now = dict(rewritten.named_modules(remove_duplicate=False))
-    graphs = set[int]()
+    edited = set[int]()
     for path, old in parts.modules.items():
         if parts.replaced(path):
             continue
@@ -41,10 +41,10 @@ def require_kept(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> int:
         if type(now[path]) is not type(old):
             if id(old) not in parts.edited or not isinstance(now[path], type(old)):
                 raise BrokenPromiseError(f"class: {path or 'the model'} became a {type(now[path]).__name__}")
-            graphs.add(id(old))
+            edited.add(id(old))
         _require_attributes(path, old, now[path], parts)
     _require_state(model.state_dict(), rewritten.state_dict(), parts)
-    return len(graphs)
+    return len(edited)
 
 
 class _Parts:

@@ -37,7 +37,7 @@ class RewriteRow:
         mlps: activations of the original that run between two linear maps (see `executed_mlps`), seen by the rewriter
             or not; None where it could not be run.
         sites: number of rewritten sites.
-        graphs: number of modules that got a graph as their code, since it called an activation as a function.
+        graphs: number of modules whose code was edited, since it called an activation as a function.
         generated: whether the rewritten model generated text; False where it is no such model.
         seconds: wall-clock seconds of all checks, building the model included.
     """
