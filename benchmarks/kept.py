@@ -21,8 +21,8 @@ class BrokenPromiseError(Exception):
 def require_kept(model: nn.Module, rewritten: nn.Module, recipe: Recipe) -> int:
     """Compare every module, plain attribute and state-dict entry that a recipe does not replace.
 
-    A module whose own code called an activation may have got edited code; it must have its attributes, and a subclass of
-    its class.
+    A module whose own code called an activation may have got edited code; it must have its attributes, and a subclass
+    of its class.
 
     Returns:
         The number of modules whose code was edited.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-_PIECE = 1 << 20  # values
+_PIECE = 1 << 16  # values
 
 
 def draw(parameters: Iterable[nn.Parameter], fan_in: int, *, seed: int, path: str) -> None:

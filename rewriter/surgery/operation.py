@@ -73,6 +73,7 @@ def operate(model: nn.Module, recipe: Recipe, given: Mapping[str, nn.Module] | N
         for back in reversed(undo):
             back()
         raise
+    undo.clear()  # it holds the old parts
     for record in recipe.linears:
         fill_linear(linears[record.path], names.modules[record.path], record, recipe.seed)
         _replace(model, names, record.path, linears[record.path])

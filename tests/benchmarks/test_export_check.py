@@ -29,14 +29,14 @@ class Mlp(nn.Module):
 
 
 class Counting(nn.Module):
-    """An output whose number of rows follows from the values: no exporter writes that down."""
+    """Code whose way follows from the values: no exporter writes that down."""
 
     def __init__(self) -> None:
         super().__init__()
         self.mlp = Mlp()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(x)[: int(x.abs().sum().item()) % 2 + 1]
+        return self.mlp(x) if int(x.abs().sum().item()) % 2 else x
 
 
 class Lone(nn.Module):
