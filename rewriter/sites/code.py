@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from rewriter.sites.call_in_code import CallInCode, Span
 from rewriter.sites.region import Region
@@ -63,6 +64,12 @@ class SourceReader:
         operand = next(inner, operands[0] if operands else None)
         if operand is None:
             return f"its input cannot be told in {ast.unparse(expression)[:60]!r}"
+        parts = set(ast.walk(expression)) - set(ast.walk(operand))
+        parts.update(
+            one for node in region.nodes[:-1] for one in self._around(self._expressions.get(node) or expression)
+        )
+        if any(self._drops(part) for part in parts - set(self._around(expression))):
+            return "its formula drops values out in train mode"
         if expression not in self._around(operand) and not self._always_runs_ahead(operand, expression):
             return "its formula begins where its code does not always go, or goes several times"
         statement = isinstance(expression, ast.AugAssign)
@@ -129,6 +136,13 @@ class SourceReader:
                 return False
             node = self._parents.get(node)
         return all(map(self._is_fixed, tests))
+
+    def _drops(self, part: ast.AST) -> bool:
+        """Say whether a part of the source is a call of a dropout, of which eval mode shows nothing."""
+        if not isinstance(part, ast.Call):
+            return False
+        name = getattr(part.func, "attr", getattr(part.func, "id", ""))
+        return "drop" in name or isinstance(self._resolver.resolved(part.func)[1], _DropoutNd)
 
     def _asked_around(self, expression: ast.AST) -> Iterator[ast.AST]:
         """Yield the parts of what is asked before an expression is computed: around it, and to leave ahead of it."""

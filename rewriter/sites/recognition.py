@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from rewriter.sites.formulas import DEFAULTS
 from rewriter.tracing.spellings import Activation, unusual
 
 Function = Callable[[Tensor], Tensor]
@@ -30,6 +35,20 @@ _FUNCTIONS: Final[dict[str, Function]] = {
     "hardsigmoid": F.hardsigmoid,
     "hardswish": F.hardswish,
     "squared_relu": lambda x: F.relu(x).square(),
+}
+_OPERATIONS: Final[dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]]] = {
+    ast.Add: torch.add,
+    ast.Sub: torch.sub,
+    ast.Mult: torch.mul,
+    ast.Div: torch.div,
+    ast.Pow: torch.pow,
+}
+_CALLS: Final[dict[str, Callable[..., Tensor]]] = {
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "softplus": lambda x: F.softplus(x, threshold=1000.0),
+    **{name: getattr(torch, name) for name in ("exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "atan")},
+    **{name: getattr(torch, name) for name in ("erf", "sigmoid", "abs")},
 }
 Measure = Callable[[Callable[[float], float]], float]
 # What the value at one point tells of a parameter: slopes at −1, bounds and saturations far away.
@@ -64,6 +83,53 @@ def recognised(function: Function) -> Activation | None:
             return found[0] if found else _of_a_family(function, values, points)
     except Exception:  # a user's code may raise anything; then it is no elementwise function of one tensor
         return None
+
+
+def computes(activation: Activation, function: nn.Module) -> bool:
+    """Say whether a module computes the activation of a name, or of a formula, as far as float32 can tell.
+
+    What draws random numbers, has trained parameters, or reads other values of its input is taken to.
+    """
+    named = _function_of(activation)
+    if named is None:
+        return True
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            values = copy.deepcopy(function).to("cpu", torch.float64).eval()(sample_points())
+            expected = named(sample_points())
+            both = values.isfinite() & expected.isfinite()  # exp overflows in one way to write a function only
+            return torch.allclose(values[both].double(), expected[both], 1e-5, 1e-5)
+    except Exception:  # a user's code may raise anything at points so far from 0
+        return True
+
+
+def _function_of(activation: Activation) -> Function | None:
+    name, parameters = activation.name, activation.parameters
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name]
+    if name in _FAMILIES:
+        names, known = _FAMILIES[name]
+        given = {key: parameters.get(key, DEFAULTS[key]) for key in names}
+        return partial(known, **given)
+    return None if name.isidentifier() else partial(_value, ast.parse(name, mode="eval").body)
+
+
+def _value(formula: ast.expr, x: Tensor) -> Tensor:
+    """Compute a formula in the grammar of activations' formulas."""
+    match formula:
+        case ast.Name("x"):
+            return x
+        case ast.Name("pi"):
+            return torch.tensor(math.pi, dtype=x.dtype)
+        case ast.Constant(int() | float() as number):
+            return torch.tensor(float(number), dtype=x.dtype)
+        case ast.UnaryOp(ast.USub(), operand):
+            return -_value(operand, x)
+        case ast.BinOp(left, operation, right) if type(operation) in _OPERATIONS:
+            return _OPERATIONS[type(operation)](_value(left, x), _value(right, x))
+        case ast.Call(ast.Name(called), arguments, []) if called in _CALLS:
+            return _CALLS[called](*(_value(argument, x) for argument in arguments))
+    raise ValueError(ast.unparse(formula))
 
 
 def sample_points() -> Tensor:

@@ -63,6 +63,11 @@ class RegionFunction(nn.Module):
         for module in self._called.values():
             self.add_module(str(len(self._modules)), module)
 
+    @property
+    def steps(self) -> int:
+        """Number of calls that it takes."""
+        return len(self._region.nodes)
+
     def forward(self, x: Tensor) -> Tensor:
         """Compute it for a tensor, whose values stay as they are."""
         values: dict[fx.Node, Any] = {self._region.entry: x, **self._constants}

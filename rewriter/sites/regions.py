@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, fx, nn
 
@@ -206,7 +207,18 @@ class Regions:
             return nn.Sigmoid()
         if len(region.nodes) == 1 and (module := self._module(region.exit)) is not None:
             return copy.deepcopy(module)
-        return RegionFunction(region, self._traced, {}, exact=True)
+        return RegionFunction(region, self._traced, self._held(region), exact=True)
+
+    def _held(self, region: Region) -> dict[fx.Node, Any]:
+        """Give the model's own tensors from which a region's constants are computed."""
+        held: dict[fx.Node, Any] = {}
+        waiting = [value for node in region.nodes for value in node.all_input_nodes if value in self._static]
+        for node in waiting:
+            if node.op == "get_attr":
+                path = ".".join(filter(None, (self._traced.path, str(node.target))))
+                held[node] = node.meta.get("value", tensor_at(self._model, path))
+            waiting += [value for value in node.all_input_nodes if value not in waiting]
+        return held
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         call = self._traced.calls.get(node)

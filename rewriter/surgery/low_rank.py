@@ -11,9 +11,13 @@ from rewriter.inner_linear import inner_linear
 from rewriter.layouts import layout_of
 from rewriter.recipe import LinearRecord
 
+_GEOMETRY = ("in_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "in_features")
+
 
 class LowRank(nn.Module):
     """``U·(V·x) + b``, with V of rank r shared by all branches (the method, section 2).
+
+    Code that asks a layer for its stride, as some does to pad the input, finds that of the old one.
 
     Args:
         reduce: V, ``D → r``: a linear, or the convolution with the old kernel, without a bias.
@@ -47,8 +51,12 @@ class LowRank(nn.Module):
         made: dict[str, Any] = {"device": "meta", "dtype": old.weight.dtype}
         if layout.channels_dim == -1:
             branch = inner_linear(rank, fan_out, inner=Inner(output=True), bias=record.bias, **made)
-            return cls(nn.Linear(fan_in, rank, bias=False, **made), branch, rank)
+            return cls(nn.Linear(fan_in, rank, bias=False, **made), branch, rank)._like(old)
         reduce = layout.make(old, fan_in, rank)
         reduce.register_parameter("bias", None)
         kind = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(old, kind))
-        return cls(reduce, kind(rank, fan_out, 1, bias=record.bias, **made), rank)
+        return cls(reduce, kind(rank, fan_out, 1, bias=record.bias, **made), rank)._like(old)
+
+    def _like(self, old: nn.Module) -> LowRank:
+        vars(self).update({name: vars(old)[name] for name in _GEOMETRY if name in vars(old)})
+        return self

@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
+from rewriter.counting import count_parameters
 from rewriter.errors import ValidationError
-from rewriter.evaluation import call
-from rewriter.layouts import layout_of
-from rewriter.recipe import ChannelwiseRecord, LinearRecord, Recipe, SiteRecord
+from rewriter.recipe import Recipe, SiteRecord
 from rewriter.sites import Site, match
+from rewriter.sites.recognition import computes
+from rewriter.sites.region import RegionFunction
+from rewriter.sites.site import Hidden
 from rewriter.surgery.copies import copied
-from rewriter.surgery.operation import operate
 from rewriter.tracing import trace
 from rewriter.tracing.trace import reason
-from rewriter.warm.carrying import Axis, carried
-from rewriter.warm.layers import carry
+from rewriter.validation.carried_out import carried_out, name_of_function
+from rewriter.validation.evidence import Evidence, difference, noise, observed, one_random_state
+from rewriter.validation.exact_recipe import exact_recipe, groups_of, restricted, wider_recipe
+from rewriter.validation.reference import disturb, reference
 
-_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-4}
-_ROUGH_TOLERANCE = 5e-2
-_SEED = 0
-
-
-class SameFunction(nn.Module):
-    """The function that a site had, of packed branches that are all alike: of each in turn, channel by channel.
-
-    Args:
-        function: what the site computed.
-        branches: n; the input has ``n·h`` channels, the output h.
-        dim: the dimension of the channels.
-    """
-
-    def __init__(self, function: nn.Module, branches: int, dim: int) -> None:
-        super().__init__()
-        self.function, self.branches, self.dim = function, branches, dim
-
-    def forward(self, packed: Tensor) -> Tensor:
-        """Compute it; every branch is read."""
-        if self.branches > 1:
-            parts = torch.stack(packed.chunk(self.branches, self.dim))
-            shape = [1] * parts.ndim
-            shape[self.dim % packed.ndim + 1] = -1
-            units = parts.shape[self.dim % packed.ndim + 1]
-            turns = torch.arange(units, device=packed.device) % self.branches
-            packed = parts.gather(0, turns.view(shape).expand(1, *parts.shape[1:]))[0]
-        return self.function(packed)  # type: ignore[no-any-return]
+_TOLERANCE: Final = {torch.float64: 1e-9, torch.float32: 1e-5}
+_ROUGH_TOLERANCE: Final = 1e-2
+_ROUNDINGS: Final = 30  # how much more another order of operations may change than one rounding of every weight
+_MOST_NOISE: Final = 0.05
+_MOST_IN_DOUBLE: Final = 2 * 10**8  # parameters of a model that is compared in double precision from the start
 
 
 def check_exact(model: nn.Module, recipe: Recipe, inputs: Any) -> str | None:
     """Carry a plan out exactly on a copy, and compare what the copy computes with what the model computes.
 
-    Every site keeps its function and its hidden width, and all branches get the old weights; then the outputs must
-    be equal up to rounding, in eval mode and, from one random state, in train mode. The model is not changed.
+    Every site keeps its function and all branches get the old weights. Then the outputs, and what every module gives
+    whose layers change together or not at all, must be equal up to rounding: with the old hidden widths, in eval mode
+    and, from one random state, in train mode; and where widths change, with twice the old widths in eval mode, every
+    unit there twice. Besides, each function must be called where and as often as its layer is, get that layer's values
+    and not another's, and be the one that the plan names. Weights that are all alike, such as zeros, are drawn first,
+    on both sides. The model is not changed.
 
     Args:
         model: the model that the recipe was made for, with weights.
@@ -64,25 +48,33 @@ def check_exact(model: nn.Module, recipe: Recipe, inputs: Any) -> str | None:
         inputs: a tensor, a tuple of arguments or a dict of keyword arguments.
 
     Returns:
-        Why there is nothing to compare, or None when the outputs are equal.
+        Why nothing could be compared, or not all of it; None when everything is equal.
 
     Raises:
-        ValidationError: they differ; the first site that causes it is named.
+        ValidationError: something differs; the first site that causes it is named.
     """
     if not recipe.sites:
         return None
-    found = {site.address.path: site for site in match(trace(model, inputs)).sites}
-    if lost := [site.path for site in recipe.sites if site.path not in found]:
-        return f"{lost[0]} is not found on these inputs"
-    for dtype in (None, torch.float64):
-        checked = _Checked(model, found, inputs, dtype)
-        if checked.reason is not None:
-            return checked.reason
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return "the model has no weights: it is on the meta device"
+    checked: _Checked | None = None
+    double_first = count_parameters(model) <= _MOST_IN_DOUBLE
+    for dtype in (torch.float64, None) if double_first else (None, torch.float64):
+        attempt = _Checked(model, recipe, inputs, dtype)
+        if attempt.reason is not None:
+            checked = checked or (None if dtype is not None else attempt)
+            continue
+        checked = attempt
         error = checked.error(recipe)
-        if error is None:
-            return None
-    if not checked.is_repeatable():
-        return "the model gives other outputs every time"
+        if error is None or dtype is not None:
+            break
+    assert checked is not None
+    if checked.reason is not None:
+        return checked.reason
+    if error is not None and checked.forget_what_varies():
+        error = checked.error(recipe)
+    if error is None:
+        return checked.left_out(recipe)
     first, error = _first_fault(checked, recipe, error)
     raise ValidationError(
         expected="the same outputs from the same functions, widths and weights",
@@ -91,185 +83,192 @@ def check_exact(model: nn.Module, recipe: Recipe, inputs: Any) -> str | None:
     )
 
 
-def exact_recipe(recipe: Recipe) -> Recipe:
-    """Give the plan that keeps every hidden width; low-rank factors are left out."""
-    feeds = {path: site for site in recipe.sites for path in (site.producer, site.partner) if path is not None}
-    return recipe.model_copy(
-        update={
-            "sites": tuple(
-                site.model_copy(update={"hidden": (site.hidden[0], site.hidden[0]) if site.hidden else None})
-                for site in recipe.sites
-            ),
-            "linears": tuple(_of_old_width(record, feeds.get(record.path)) for record in recipe.linears),
-            "channelwise": tuple(
-                record.model_copy(update={"after": record.branches * record.before}) for record in recipe.channelwise
-            ),
-            "experts": tuple(
-                record.model_copy(update={"hidden": (record.hidden[0], record.hidden[0])}) for record in recipe.experts
-            ),
-            "options": {**recipe.options, "init": "warm", "width": "keep"},
-        }
-    )
-
-
-def _of_old_width(record: LinearRecord, fed: SiteRecord | None) -> LinearRecord:
-    (fan_in, fan_out), units = record.before, record.after[1]
-    if record.site is None and fed is not None and fed.hidden is not None:
-        fan_out = units // fed.hidden[1] * fed.hidden[0]
-    return record.model_copy(update={"after": (fan_in, fan_out), "rank": None})
-
-
-@dataclass(frozen=True)
-class _Outputs:
-    eval: list[Tensor]
-    train: list[Tensor] | None
-
-
 class _Checked:
-    """A model on inputs, in one dtype."""
+    """A model on inputs, in one dtype; None for its own."""
 
-    def __init__(self, model: nn.Module, sites: Mapping[str, Site], inputs: Any, dtype: torch.dtype | None) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, inputs: Any, dtype: torch.dtype | None) -> None:
         self.reason: str | None = None
-        self._model, self._sites, self._dtype = model, sites, dtype
+        self._dtype = dtype
         self._inputs = tree_map_only(Tensor, self._converted, inputs)
-        self._copy = self._fresh()
+        self._want: dict[str, Evidence] = {}
+        self._noise: dict[str, float] = {}
+        self._calls: dict[str, Evidence] = {}
+        self._varying: list[str] = []
+        self._sites: Mapping[str, Site] = {}
         try:
-            self._expected = self._outputs(self._copy)
-        except Exception as error:  # a user's forward may raise anything
+            self._model = reference(model, dtype)
+            self._layers = [path for path, _ in self._model.named_modules() if path]
+            runs = self._observed(copied(self._model))
+        except Exception as error:  # it may refuse to be copied, or to change its dtype
             self.reason = f"the model does not run on the example inputs: {reason(error)}"
+            return
+        self._want = {mode: run for mode, run in runs.items() if isinstance(run, Evidence)}
+        if "eval" not in self._want:  # some models train on other inputs, such as labels
+            self.reason = f"the model does not run on the example inputs: {runs['eval']}"
+            return
+        with one_random_state(self._model):
+            self._sites = {site.address.path: site for site in match(trace(self._model, self._inputs)).sites}
+        if lost := [site.path for site in recipe.sites if site.path not in self._sites]:
+            self.reason = f"{lost[0]} is not found on these inputs"
+        elif not self._want["eval"].outputs and not any(self._want["eval"].marks.values()):
+            self.reason = "neither the model nor a module of it gives a tensor"
 
     def error(self, recipe: Recipe) -> str | None:
-        """Say how the outputs of the plan carried out exactly differ, or None."""
+        """Say what is wrong with the plan carried out exactly, or None."""
+        for site in recipe.sites:
+            found = self._sites[site.path]
+            if found.original is not None and not computes(found.activation, found.original()):
+                return f"{site.path} does not compute {site.activation}"
+        wider = wider_recipe(recipe, self._sites)
+        wrong = self._wrong(recipe, exact_recipe(recipe), ("eval", "train"), "")
+        if wrong is None and wider is not None:  # not in train mode: dropout draws other numbers for other widths
+            wrong = self._wrong(recipe, wider, ("eval",), " with twice the units")
+        return wrong
+
+    def forget_what_varies(self) -> bool:
+        """Leave out the modes in which the model gives other outputs every time; say whether there are any."""
+        again = self._observed(copied(self._model))
+        for mode, want in list(self._want.items()):
+            found = again[mode]
+            if isinstance(found, str) or difference(want, found, lambda path: True, self._tolerance) is not None:
+                del self._want[mode]
+                self._varying.append(mode)
+        return bool(self._varying)
+
+    def left_out(self, recipe: Recipe) -> str | None:
+        """Say what of a plan was not compared, or None; to be asked when all else is equal."""
+        if self._varying:
+            return f"the model gives other outputs every time in {' and '.join(self._varying)} mode"
+        missing = [
+            s.path for s in recipe.sites if not any(run.calls[name_of_function(s)] for run in self._calls.values())
+        ]
+        if not missing:
+            return None
+        return f"the example inputs do not reach {len(missing)} of {len(recipe.sites)} sites, such as {missing[0]}"
+
+    def _wrong(self, plan: Recipe, recipe: Recipe, modes: Sequence[str], widths: str) -> str | None:
         try:
-            found = self._outputs(self._carried_out(exact_recipe(recipe)))
+            made, functions = carried_out(self._model, plan, recipe, self._sites)
         except Exception as error:  # layers that do not fit together raise anything
-            return f"it does not run: {reason(error)}"
-        for mode in ("eval", "train"):
-            want, got = getattr(self._expected, mode), getattr(found, mode)
-            if want is not None and (difference := self._difference(want, got)) is not None:
-                return f"{difference} in {mode} mode"
+            return f"it cannot be carried out: {reason(error)}"
+        found = self._observed(made, [mode for mode in modes if mode in self._want], functions)
+        if not widths:
+            self._calls = {mode: got for mode, got in found.items() if isinstance(got, Evidence)}
+        for mode, got in found.items():
+            if isinstance(got, str):
+                return f"it does not run in {mode} mode{widths}: {got}"
+            wrong = (
+                self._difference(mode, got, plan) or self._miscalled(got, plan) or self._left_behind(mode, got, plan)
+            )
+            if wrong is not None:
+                return f"{wrong} in {mode} mode{widths}"
         return None
 
-    def is_repeatable(self) -> bool:
-        """Say whether the model gives the same outputs from the same random state."""
-        again = self._outputs(self._fresh())
-        return self._difference(self._expected.eval, again.eval) is None
+    def _difference(self, mode: str, got: Evidence, recipe: Recipe) -> str | None:
+        comparable = _Comparable(recipe, self._sites)
+        found = difference(self._want[mode], got, comparable, self._tolerance)
+        if found is None:
+            return None
+        if not self._noise:
+            again = self._observed(disturb(copied(self._model), max(run.eps for run in self._want.values())))
+            self._noise = {m: noise(self._want[m], run) for m, run in again.items() if isinstance(run, Evidence)}
+        allowed = _ROUNDINGS * self._noise.get(mode, 0.0)
+        if not self._tolerance < allowed < _MOST_NOISE:
+            return found
+        return difference(self._want[mode], got, comparable, allowed)
 
-    def _fresh(self) -> nn.Module:
-        made = copied(self._model)
-        return made.to(self._dtype) if self._dtype is not None else made
+    def _miscalled(self, got: Evidence, recipe: Recipe) -> str | None:
+        for site in recipe.sites:
+            strangers = got.fed_by[name_of_function(site)] - {site.producer}
+            if strangers:
+                return f"the function of {site.path} gets what {min(strangers)} gives"
+            before = next(iter(self._calls.values())).calls
+            layer, function = site.producer, name_of_function(site)
+            if got.calls[layer] and not got.calls[function]:
+                return f"the function of {site.path} is never called, though {layer} is"
+            if got.calls[layer] == before[layer] and got.calls[function] != before[function]:
+                return f"the function of {site.path} is called {got.calls[function]} times, not {before[function]}"
+        return None
+
+    def _left_behind(self, mode: str, got: Evidence, recipe: Recipe) -> str | None:
+        """Say which function is called more or less often than by the model, though every site calls what it had.
+
+        What formulas of several calls are made of is left out, since code keeps what it computes ahead of a formula;
+        so are packed experts, which may be computed one by one.
+        """
+        sites = [self._sites[site.path] for site in recipe.sites]
+        parts: Counter[str] = Counter()
+        for original in (site.original() for site in sites if site.original is not None):
+            if isinstance(original, RegionFunction) and original.steps > 1:
+                inputs = torch.zeros(1, 1, dtype=self._dtype)
+                parts += observed(original, inputs, training=False, layers=()).activations
+        if recipe.experts:
+            return None
+        before, after = self._want[mode].activations, got.activations
+        for name in sorted({*before, *after} - {*parts}):
+            if before[name] != after[name]:
+                return f"{name} is computed {after[name]} times, not {before[name]}"
+        return None
+
+    @property
+    def _tolerance(self) -> float:
+        kinds = {value.dtype for value in self._model.parameters() if value.is_floating_point()}
+        outputs = (value for run in self._want.values() for value in run.outputs)
+        kinds |= {value.dtype for value in outputs if value.is_floating_point()}
+        return max((_TOLERANCE.get(kind, _ROUGH_TOLERANCE) for kind in kinds), default=0.0)
 
     def _converted(self, value: Tensor) -> Tensor:
         return value.to(self._dtype) if self._dtype is not None and value.is_floating_point() else value.clone()
 
-    def _carried_out(self, recipe: Recipe) -> nn.Module:
-        original, made = self._fresh(), self._fresh()
-        functions = {site.path: self._function(site) for site in recipe.sites}
-        operate(made, recipe, functions)
-        carry(original, made, recipe, {})
-        for record in recipe.linears:
-            lone = next((s for s in recipe.sites if s.producer == record.path and s.hidden and not s.consumer), None)
-            if lone is not None:
-                _repeat(original.get_submodule(record.path), made.get_submodule(record.path), record)
-        return made
-
-    def _function(self, site: SiteRecord) -> nn.Module:
-        original = self._sites[site.path].original
-        inside = str(site.module)  # of packed experts
-        made = original() if original is not None else copied(self._model.get_submodule(inside))
-        device = next(self._model.parameters()).device
-        same = SameFunction(made, site.placement.branches, site.channels_dim).to(device)
-        producer = self._model.get_submodule(site.producer)
-        return (same.to(self._dtype) if self._dtype is not None else same).train(producer.training)
-
-    @torch.no_grad()
-    def _outputs(self, model: nn.Module) -> _Outputs:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            found = _tensors(call(model.eval(), tree_map_only(Tensor, torch.clone, self._inputs)))
-            torch.manual_seed(_SEED)
+    def _observed(
+        self,
+        model: nn.Module,
+        modes: Sequence[str] = ("eval", "train"),
+        functions: Mapping[str, nn.Module] | None = None,
+    ) -> dict[str, Evidence | str]:
+        """Run a model in one mode after the other; give what was seen, or why it does not run."""
+        found: dict[str, Evidence | str] = {}
+        for mode in modes:
+            inputs = tree_map_only(Tensor, torch.clone, self._inputs)
             try:
-                trained = _tensors(call(model.train(), tree_map_only(Tensor, torch.clone, self._inputs)))
-            except Exception:  # some models train on other inputs, such as labels
-                trained = None
-        return _Outputs(found, trained)
+                training = mode == "train"
+                found[mode] = observed(model, inputs, training=training, layers=self._layers, functions=functions)
+            except Exception as error:  # a user's forward may raise anything
+                found[mode] = reason(error)
+        return found
 
-    def _difference(self, want: Sequence[Tensor], got: Sequence[Tensor] | None) -> str | None:
-        if got is None or [value.shape for value in want] != [value.shape for value in got]:
-            return "outputs of other shapes"
-        for number, (one, other) in enumerate(zip(want, got, strict=True)):
-            if not one.is_floating_point():
-                continue
-            finite = one.isfinite()
-            if not torch.equal(finite, other.isfinite()):
-                return f"output {number} is not finite where it was"
-            size = float(one[finite].abs().max()) if finite.any() else 0.0
-            distance = float((one - other)[finite].abs().max()) if finite.any() else 0.0
-            if distance > _TOLERANCE.get(one.dtype, _ROUGH_TOLERANCE) * size:
-                return f"output {number} differs by {distance:.3g} of {size:.3g}"
-        return None
+
+class _Comparable:
+    """Says which modules give the same before and after a rewrite.
+
+    Those do that hold no layer of a site whose values change, or all of them and its last layer.
+    """
+
+    def __init__(self, recipe: Recipe, sites: Mapping[str, Site]) -> None:
+        self._changing: list[tuple[set[str], str]] = []
+        for record in recipe.sites:
+            if record.placement.branches > 1:
+                site = sites[record.path]
+                inner = site.hidden.inner if isinstance(site.hidden, Hidden) else site.lone.inner if site.lone else ()
+                partner = [record.partner] if record.partner is not None else []
+                lone = [site.lone.path] if site.lone is not None else []
+                layers = {record.producer, *partner, *lone, *(one.path for one in inner)}
+                self._changing.append((layers, record.consumer or record.module or f"{record.owner}.{record.path}"))
+
+    def __call__(self, path: str) -> bool:
+        for layers, last in self._changing:
+            inside = [layer == path or layer.startswith(f"{path}.") for layer in layers]
+            if any(inside) and not (all(inside) and last.startswith(f"{path}.")):
+                return False
+        return True
 
 
 def _first_fault(checked: _Checked, recipe: Recipe, error: str | None) -> tuple[SiteRecord, str | None]:
     """Find the first site, in order of depth, with which the plan goes wrong, by halving."""
-    groups = _groups(recipe)
+    groups = groups_of(recipe)
     low, high = 0, len(groups)  # the first `low` groups are right, the first `high` are wrong
     while high - low > 1:
         middle = (low + high) // 2
-        found = checked.error(_restricted(recipe, groups[:middle]))
+        found = checked.error(restricted(recipe, groups[:middle]))
         low, high, error = (middle, high, error) if found is None else (low, middle, found)
     return groups[high - 1][0], error
-
-
-def _groups(recipe: Recipe) -> list[list[SiteRecord]]:
-    """Group the sites that can only be rewritten together: chains, turns of one loop, and all low-rank splits."""
-    groups: dict[object, list[SiteRecord]] = {}
-    for site in recipe.sites:
-        turns = (site.owner, site.address.code and site.address.code.name) if site.address.turn is not None else None
-        lone = "lone" if site.hidden is not None and site.consumer is None and not _is_experts(site, recipe) else None
-        groups.setdefault(turns or lone or site.chain, []).append(site)
-    return list(groups.values())
-
-
-def _restricted(recipe: Recipe, groups: Sequence[Sequence[SiteRecord]]) -> Recipe:
-    sites = [site for group in groups for site in group]
-    chains = {site.chain for site in sites}
-    sites = [site for site in recipe.sites if site.chain in chains or site in sites]
-    names = {site.path for site in sites}
-    layers = {path for site in sites for path in (site.producer, site.partner, site.consumer) if path is not None}
-    lone = any(site.hidden is not None and site.consumer is None for site in sites)
-
-    def taken(record: LinearRecord | ChannelwiseRecord) -> bool:
-        if record.site is not None:
-            return record.site in names
-        return record.path in layers or (lone and isinstance(record, ChannelwiseRecord))
-
-    return recipe.model_copy(
-        update={
-            "sites": tuple(sites),
-            "linears": tuple(filter(taken, recipe.linears)),
-            "channelwise": tuple(filter(taken, recipe.channelwise)),
-            "experts": tuple(record for record in recipe.experts if record.path in layers),
-        }
-    )
-
-
-def _is_experts(site: SiteRecord, recipe: Recipe) -> bool:
-    return site.producer in {record.path for record in recipe.experts}
-
-
-def _repeat(old: nn.Module, new: nn.Module, record: LinearRecord) -> None:
-    """Give all branches of a lone layer the old weights."""
-    layout = layout_of(old)
-    assert layout is not None
-    axis = Axis(torch.arange(record.before[1]), record.before[1], record.after[1] // record.before[1])
-    with torch.no_grad():
-        for name, dim in (("weight", layout.units_dim), ("bias", 0)):
-            if isinstance(values := getattr(old, name, None), Tensor):
-                new.get_parameter(name).copy_(carried(values.detach(), dim, axis))
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
-    leaves = tree_leaves(outputs)
-    inside = [leaf for one in leaves if hasattr(one, "__dict__") for leaf in tree_leaves(list(vars(one).values()))]
-    return [leaf for leaf in [*leaves, *inside] if isinstance(leaf, Tensor)]
