@@ -111,6 +111,8 @@ class Addresses:
         inside = not call.owner or str(call.path).startswith(f"{call.owner}.")
         if not call.alone or not call.plain or not inside or call.path is None:
             return None  # another module takes one value, and names it in its own way
+        if id(call.module) in self._trace.names.held:
+            return None
         owner = self.canonical(call.owner)
         path = f"{owner}.{call.path.removeprefix(f'{call.owner}.')}" if owner else call.path
         return ActivationAddress(owner, call.index, path)

@@ -72,6 +72,8 @@ class Obstacles:
     def to_own_parameters(self, linear: nn.Module) -> str | None:
         """Say why a module that alone uses its parameters cannot be given others, or None."""
         paths = self._trace.names.paths(linear)
+        if id(linear) in self._trace.names.held:
+            return f"{paths[0]} is also held in a list or another plain attribute"
         for parent in (path.rpartition(".")[0] for path in paths):
             if why := foreign(parent, self._trace.names.modules[parent]):
                 return why

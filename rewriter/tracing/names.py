@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
+from types import MethodType
+from typing import Final
 
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from rewriter.tracing.calls import Run
+
+_REGISTRIES: Final = vars(nn.Module()).keys()
 
 
 class ModuleNames:
@@ -25,6 +31,16 @@ class ModuleNames:
     def paths(self, module: nn.Module) -> list[str]:
         """Give every path of ``module``, the first registered first."""
         return self._paths.get(id(module), [])
+
+    @cached_property
+    def held(self) -> set[int]:
+        """The modules, by ``id``, that lists and other plain attributes hold, which a replacement would not reach."""
+        held: set[int] = set()
+        for module in self.modules.values():
+            own = [value for name, value in vars(module).items() if name not in _REGISTRIES]
+            found = [value.__self__ if isinstance(value, MethodType) else value for value in tree_leaves(own)]
+            held |= {id(value) for value in found if isinstance(value, nn.Module)}
+        return held
 
     def called_as(self, module: nn.Module, run: Run) -> tuple[str, bool]:
         """Give the path under which the code of a run reaches ``module``, and whether it is the only one.

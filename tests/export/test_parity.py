@@ -17,7 +17,7 @@ from export.parity import compare, prove
 from export.program import export_program
 from export.targets import TARGETS
 from export.torchscript import export_torchscript
-from rewriter.errors import ValidationError
+from rewriter.errors import ExportError, ValidationError
 from rewriter.sources.inputs import InputSpec
 
 
@@ -77,17 +77,30 @@ def test_one_bent_weight_is_caught_and_named(small, tmp_path: Path) -> None:
         prove(model, specs, tmp_path / "model.onnx", "onnx")
 
 
-def test_a_trace_that_baked_the_batch_in_is_caught(tmp_path: Path) -> None:
-    class Baked(nn.Module):
-        def forward(self, **inputs: Tensor) -> Tensor:  # takes names only, so it is traced
-            x = inputs["x"]
-            return x.reshape(int(x.shape[0]) // 1, 4, 2) + torch.ones(len(x.tolist()), 1, 1)
+class Baked(nn.Module):
+    """Its trace holds the number of examples fast."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(int(x.shape[0]) // 1, 4, 2) + torch.ones(len(x.tolist()), 1, 1)
+
+
+class BakedByName(Baked):
+    def forward(self, **inputs: Tensor) -> Tensor:  # takes names only, so it is not scripted
+        return super().forward(inputs["x"])
+
+
+def test_a_trace_that_baked_the_batch_in_is_caught(tmp_path: Path) -> None:
     specs = [InputSpec(name="x", shape=(8,))]
-    export_torchscript(Baked(), specs, tmp_path / "model.ts")
+    torch.jit.save(torch.jit.trace(Baked(), torch.zeros(EXAMPLE_BATCH, 8)), tmp_path / "model.ts")
     prove(Baked(), specs, tmp_path / "model.ts", "torchscript", (EXAMPLE_BATCH,))
     with pytest.raises(ValidationError, match=r"model\.ts at batch 1 to return 1 outputs|model\.ts to run at batch"):
         prove(Baked(), specs, tmp_path / "model.ts", "torchscript", (1, 3))
+
+
+def test_a_model_whose_trace_would_bake_the_batch_in_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="a model that TorchScript can export"):
+        export_torchscript(BakedByName(), [InputSpec(name="x", shape=(8,))], tmp_path / "model.ts")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("target", WATCHED)

@@ -190,3 +190,24 @@ def test_a_module_that_hands_on_its_arguments_is_looked_through(method: str) -> 
     result = rewriter.rewrite(HandsOn(inner), method)
     assert [site.path for site in result.recipe.sites] == ["module.1"]
     assert result.model(input=torch.randn(3, 4)).shape == (3, 4)
+
+
+class TwoWays(nn.Module):
+    """Which activation stands between its layers hangs on the size of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.fc1(x)
+        h = F.relu(h) if x.shape[0] > 3 else F.gelu(h)
+        return self.fc2(h)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the layers are resized though code that did not run on the inputs uses them too"
+)
+def test_layers_that_another_way_of_the_code_uses_keep_their_shape() -> None:
+    site = rewriter.capture(nn.Sequential(TwoWays(), nn.Linear(4, 2)), torch.zeros(2, 4)).sites[0]
+    assert site.hidden is None

@@ -148,3 +148,45 @@ def test_a_loop_of_which_one_turn_is_excluded_is_left_alone(method: str) -> None
     assert reasons["0:gelu[1]"] == "an exclude pattern matches it"
     assert reasons["0:gelu[0]"] == "it is computed in a loop, in which another layer's is not rewritten"
     assert type(result.model[0]) is Functions
+
+
+class Listed(nn.Module):
+    """Calls its modules through a plain list, to which a replacement under their names would be lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.act, self.fc2 = nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4)
+        self.steps = [self.fc1, self.act, {"last": self.fc2}]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps[:2]:
+            x = step(x)
+        return self.steps[2]["last"](x)
+
+
+class ListedLayers(Listed):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.steps[0](x)))
+
+
+class ListedMethod(Listed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = [self.act.forward]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)) + self.steps[0](x).sum())
+
+
+@pytest.mark.parametrize("example_inputs", [None, torch.zeros(2, 4)])
+def test_modules_that_plain_attributes_hold_too_stay(example_inputs: Tensor | None) -> None:
+    assert rewriter.capture(nn.Sequential(Listed(), nn.Linear(4, 2)), example_inputs).sites == ()
+    (site,) = rewriter.capture(nn.Sequential(ListedLayers(), nn.Linear(4, 2)), example_inputs).sites
+    assert site.not_an_mlp == "0.fc1 is also held in a list or another plain attribute"
+
+
+def test_an_activation_that_a_plain_attribute_holds_too_is_replaced_where_it_is_called() -> None:
+    model, x = ListedMethod(), torch.randn(3, 4)
+    result = rewriter.rewrite(model, "swap", activation="mish").model
+    h = model.fc1(x)
+    torch.testing.assert_close(result(x), model.fc2(F.mish(h) + F.gelu(x).sum()))
