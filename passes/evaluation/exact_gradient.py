@@ -71,7 +71,8 @@ def is_written_down(x: Tensor) -> bool:
 
 def is_transformed(x: Tensor) -> bool:
     """Say whether a transformation of ``torch.func`` is at work on a tensor."""
-    return torch._C._functorch.is_functorch_wrapped_tensor(x)
+    # The compiler cannot follow the question; it follows the transformations themselves.
+    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _plain(x: Tensor, value: Elementwise) -> Tensor:

@@ -53,7 +53,7 @@ def test_each_site_computes_its_function_in_the_running_model() -> None:
     torch.testing.assert_close(result, torch.tanh(value) + 0.5 * value)
     value, result = observed(model.conv[1], model, x)
     torch.testing.assert_close(result, adversarial("sigmoid", 0.5)(value))
-    value, result = observed(model.block.relu_2, model, x)
+    value, result = observed(model.block.relu, model, x)
     torch.testing.assert_close(result, torch.relu(value) + 0.5 * value)
 
 
