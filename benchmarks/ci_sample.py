@@ -24,6 +24,6 @@ CI_SAMPLE: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 NOT_REWRITTEN: Final = {
-    "transformers:mamba": "not a registered submodule",
+    "transformers:mamba": "its output gates another value",
 }
 """Models of the sample that no method rewrites, with a word of the reason that a plan gives."""

@@ -110,7 +110,8 @@ def load_planned(entry: ZooModel) -> tuple[nn.Module, Inputs, str]:
             model, inputs = entry.load()
     except Exception:  # a constructor may do anything with values that are not there
         return *entry.load(), "cpu"
-    return model, inputs, next((weight.device.type for weight in model.parameters()), "meta")
+    devices = [weight.device.type for weight in model.parameters()]  # some constructors make a few elsewhere
+    return model, inputs, "meta" if "meta" in devices or not devices else devices[0]
 
 
 def _plan(model: nn.Module, examples: dict[str, Any] | None) -> None:
