@@ -596,3 +596,9 @@ def test_a_check_without_inputs_or_with_nothing_to_compare_is_refused() -> None:
 
 def test_faults_are_data() -> None:
     assert replace(FAULTS[0], name="another").where == FAULTS[0].where
+
+
+def test_dropout_ahead_of_an_activation_is_no_fault() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.GELU(), nn.Linear(16, 8), nn.Dropout(0.5))
+    inputs = torch.randn(4, 8)
+    assert check_exact(model, rewriter.plan(model, "hdfgd", example_inputs=inputs), inputs) is None
