@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.ci_sample import CI_SAMPLE, NOT_REWRITTEN
+from benchmarks.identity_check import check_identity
 from benchmarks.plan_check import check_plan
 from benchmarks.rewrite_check import check_rewrite
 from benchmarks.zoo import zoo
@@ -40,3 +41,13 @@ def test_a_rewritten_model_keeps_every_promise_or_says_why_it_is_not_rewritten(m
         assert NOT_REWRITTEN[label(model)] in row.reason
     else:
         assert (row.outcome, row.reason) == ("ok", "")
+
+
+@pytest.mark.parametrize("model", SAMPLE, ids=label)
+def test_a_rewrite_with_the_functions_that_there_are_changes_no_bit(model: ZooModel) -> None:
+    row = check_identity(model)
+    if label(model) in NOT_REWRITTEN:
+        assert row.outcome == "no site"
+    else:
+        assert (row.outcome, row.reason) == ("ok", "")
+        assert "eval" in row.modes
