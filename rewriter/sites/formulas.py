@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import fx
 
-from rewriter.tracing.spellings import Activation
+from rewriter.tracing.spellings import DEFAULTS, Activation
 
 Write = Callable[..., str]
 
@@ -101,14 +101,6 @@ _ACTIVATIONS: Final[Mapping[str, str]] = {
     "softshrink": "({x}-min(max({x},-{lambd}),{lambd}))",
     "squared_relu": "max({x},0)**2",
 }
-DEFAULTS: Final = {
-    "negative_slope": 0.01,
-    "saturation": 1.0,
-    "beta": 1.0,
-    "min_val": -1.0,
-    "max_val": 1.0,
-    "lambd": 0.5,
-}
 
 
 def name_of(node: fx.Node) -> str:
@@ -184,5 +176,7 @@ def written_activation(activation: Activation, x: str) -> str | None:
     form = _ACTIVATIONS.get(activation.name)
     if form is None:
         return None
-    values = {key: number(value) for key, value in {**DEFAULTS, **activation.parameters}.items()}
+    values = {
+        key: number(value) for key, value in {**DEFAULTS.get(activation.name, {}), **activation.parameters}.items()
+    }
     return form.format(x=f"({x})", **values)

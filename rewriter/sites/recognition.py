@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rewriter.sites.formulas import DEFAULTS
-from rewriter.tracing.spellings import Activation, unusual
+from rewriter.tracing.spellings import DEFAULTS, Activation, unusual
 
 Function = Callable[[Tensor], Tensor]
 
@@ -109,7 +108,7 @@ def _function_of(activation: Activation) -> Function | None:
         return _FUNCTIONS[name]
     if name in _FAMILIES:
         names, known = _FAMILIES[name]
-        given = {key: parameters.get(key, DEFAULTS[key]) for key in names}
+        given = {key: parameters.get(key, DEFAULTS[name][key]) for key in names}
         return partial(known, **given)
     return None if name.isidentifier() else partial(_value, ast.parse(name, mode="eval").body)
 

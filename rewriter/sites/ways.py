@@ -42,7 +42,7 @@ class Ways:
     @property
     def candidates(self) -> list[Candidate]:
         """All of them."""
-        return [*self.modules, *(found for found in self._look() if isinstance(found, Candidate))]
+        return [*self.modules, *(found for found in self.look() if isinstance(found, Candidate))]
 
     @property
     def known(self) -> list[Candidate]:
@@ -58,17 +58,16 @@ class Ways:
     @property
     def shared(self) -> str:
         """A path to show where several layers share all ways: in code, if there is one there."""
-        paths = [c.address.path for c in self.known if c.address.code is not None] or [
-            c.address.path for c in self.known
-        ]
-        return paths[0] if paths else ""
+        found = sorted(self.known, key=lambda candidate: candidate.address.code is None)
+        return found[0].address.path if found else ""
 
     @property
     def obstacle(self) -> str:
         """Why there is no way in code."""
-        return next((found for found in self._look() if isinstance(found, str)), "")
+        return next((found for found in self.look() if isinstance(found, str)), "")
 
-    def _look(self) -> list[Candidate | str]:
+    def look(self) -> list[Candidate | str]:
+        """Give those in code, and why there are no more; looked for once."""
         if self._found is None:
             self._found = self._in_code()
         return self._found
@@ -92,7 +91,7 @@ def settled(
     owners = {ways[region].owner for region, address in chosen.items() if address is None}
     for found in ways.values():
         if found.owner in owners:
-            found.candidates  # noqa: B018  the code of one owner is looked at as a whole
+            found.look()  # the code of one owner is looked at as a whole
     sharing = _sharing(ways)
     result: dict[Region, ActivationAddress | str] = {}
     for region, found in ways.items():

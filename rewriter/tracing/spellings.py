@@ -36,7 +36,8 @@ def _exactly(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-_DEFAULTS: dict[str, dict[str, float]] = {
+# What the parameters of an activation are where none are given.
+DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "leaky_relu": {"negative_slope": 0.01},
     "elu": {"saturation": 1.0},
     "celu": {"saturation": 1.0},
@@ -227,7 +228,7 @@ def activation_of_callable(function: object) -> Activation | None:
 
 def unusual(name: str, values: Mapping[str, Any]) -> dict[str, float]:
     """Give the parameters of an activation that differ from the defaults of its name."""
-    defaults = _DEFAULTS.get(name, {})
+    defaults = DEFAULTS.get(name, {})
     return {key: float(value) for key, value in values.items() if float(value) != defaults.get(key)}
 
 
